@@ -1,0 +1,169 @@
+"""Find mesh files and read them as arrays (the same file in every stage that reads meshes)."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .cli import parse_shard
+from .files import read_json
+
+SUFFIXES = (".obj", ".off", ".ply", ".stl", ".glb", ".gltf", ".3mf", ".dae")
+MAX_UNPACKED = 4 << 30  # bytes; a .3mf is a zip and may be a bomb
+
+
+class Item(NamedTuple):
+    """One shape of a set: unique id, mesh file, category ("" when unknown)."""
+
+    id: str
+    path: Path
+    category: str
+
+
+def list_meshes(source: Path, shard: str | None = None, limit: int | None = None) -> list[Item]:
+    """Items of a folder, a shapes.json or a text list of paths, in a stable order.
+
+    A folder that holds a shapes.json is read through it; else every mesh file below it is an item
+    whose id is its path without suffix (with suffix where two files would share an id) and whose
+    category is the first folder on that path. A text list has one path a line, relative to itself.
+
+    Args:
+        source: what --input names.
+        shard:  "i/n" keeps items i, i+n, i+2n, ...
+        limit:  keeps the first so many of the list, before sharding.
+
+    Raises:
+        ValueError: nothing found, a duplicate id, a malformed shapes.json.
+    """
+    if source.is_dir():
+        index = source / "shapes.json"
+        items = _from_shapes(index) if index.is_file() else _from_folder(source)
+    elif source.suffix == ".json":
+        items = _from_shapes(source)
+    elif source.suffix.lower() in SUFFIXES:
+        raise ValueError(f"{source}: one mesh; expected a folder, a shapes.json or a text list")
+    else:
+        items = _from_list(source)
+    if not items:
+        raise ValueError(f"{source}: no meshes found ({', '.join(SUFFIXES)})")
+    seen: dict[str, Path] = {}
+    for item in items:
+        if seen.setdefault(item.id, item.path) is not item.path:
+            raise ValueError(f"{source}: id {item.id!r} stands for {seen[item.id]} and {item.path}")
+    part, parts = parse_shard(shard)
+    return items[:limit][part::parts]
+
+
+def _from_folder(folder: Path) -> list[Item]:
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    stems = [p.relative_to(folder).with_suffix("").as_posix() for p in found]
+    count = Counter(stems)
+    items = []
+    for path, stem in zip(found, stems, strict=True):
+        name = path.relative_to(folder).as_posix() if count[stem] > 1 else stem
+        items.append(Item(name, path, name.split("/")[0] if "/" in name else ""))
+    return items
+
+
+def _from_list(source: Path) -> list[Item]:
+    try:
+        lines = source.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{source}: not a text list of mesh files (one path a line)") from error
+    paths = [source.parent / line.strip() for line in lines if line.strip()]
+    names = [line.strip().rpartition(".")[0] or line.strip() for line in lines if line.strip()]
+    return [Item(n.lstrip("./"), p, "") for n, p in zip(names, paths, strict=True)]
+
+
+def _from_shapes(index: Path) -> list[Item]:
+    table = read_json(index)
+    rows = table.get("shapes") if isinstance(table, dict) else None
+    if not isinstance(rows, list):
+        raise ValueError(f"{index}: expected an object with a list under 'shapes'")
+    items = []
+    for place, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise ValueError(f"{index}: shapes[{place}]: expected an object, found {row!r:.60}")
+        for key in ("id", "path"):
+            if not isinstance(row.get(key), str) or not row[key]:
+                raise ValueError(f"{index}: shapes[{place}]: '{key}' must be a non-empty string")
+        check_id(row["id"], f"{index}: shapes[{place}]")
+        items.append(Item(row["id"], index.parent / row["path"], str(row.get("category", ""))))
+    return items
+
+
+def check_id(name: str, place: str) -> None:
+    """Raise ValueError unless `name` can be a file name below an output folder."""
+    parts = name.split("/")
+    if not name or re.search(r"[\x00-\x1f\\]", name) or any(p in ("", ".", "..") for p in parts):
+        raise ValueError(f"{place}: id {name!r} cannot be used as a file name")
+
+
+def load_arrays(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Vertices (n, 3) and triangles (m, 3) of a mesh file.
+
+    A scene becomes one mesh in world coordinates, polygons become fans; nothing is merged.
+
+    Raises:
+        ValueError: unknown suffix, unreadable, no faces, index out of range, non-finite vertex.
+    """
+    import trimesh
+
+    loaded = open_mesh(path, skip_materials=True)
+    if isinstance(loaded, trimesh.Scene):
+        loaded = loaded.to_mesh() if loaded.geometry else trimesh.Trimesh()
+    if not isinstance(loaded, trimesh.Trimesh) or len(loaded.faces) == 0:
+        raise ValueError(f"{path}: no faces; a surface mesh is needed")
+    vertices = np.ascontiguousarray(loaded.vertices, np.float64)
+    faces = np.ascontiguousarray(loaded.faces, np.int64)
+    if faces.min() < 0 or faces.max() >= len(vertices):
+        raise ValueError(
+            f"{path}: a face has vertex {int(faces.max())} of {len(vertices)}; repair the file"
+        )
+    if not np.isfinite(vertices).all():
+        bad = int(np.flatnonzero(~np.isfinite(vertices).all(axis=1))[0])
+        raise ValueError(f"{path}: vertex {bad} is not finite; repair the file")
+    return vertices, faces
+
+
+def open_mesh(path: Path, **options: Any) -> Any:
+    """What trimesh reads from `path`, unprocessed. Raises ValueError naming the file."""
+    import trimesh
+
+    kind = path.suffix.lower()
+    if kind not in SUFFIXES:
+        raise ValueError(f"{path}: unknown mesh format {kind!r}; one of {', '.join(SUFFIXES)}")
+    data = path.read_bytes()
+    if not data:
+        raise ValueError(f"{path}: empty file")
+    if kind == ".3mf":
+        _check_zip(data, path)
+    try:
+        resolver = trimesh.resolvers.FilePathResolver(str(path))
+        return trimesh.load(
+            io.BytesIO(data), file_type=kind[1:], resolver=resolver, process=False, **options
+        )
+    except MemoryError as error:
+        raise ValueError(f"{path}: needs more memory than there is") from error
+    except Exception as error:  # readers of damaged files raise whatever they like
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"{path}: not a readable {kind[1:]} file ({type(error).__name__}: {reason})"
+        ) from error
+
+
+def _check_zip(data: bytes, path: Path) -> None:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path}: not a readable 3mf file (not a zip)") from error
+    if size > MAX_UNPACKED:
+        raise ValueError(f"{path}: unpacks to {size:,} bytes, more than {MAX_UNPACKED:,}")
