@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 class Outcome(NamedTuple):
     """Result of one item: its place in the list, and either a value or an error text."""
 
-    index: int
+    place: int
     value: object
     error: str | None
 
