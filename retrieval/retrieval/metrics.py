@@ -1,0 +1,106 @@
+"""The metrics of retrieve.py: one signature for all, found by name, imported when used.
+
+A metric function has the signature of `Metric.nearest`. It lives in a module of this package and is
+entered in `METRICS`. Smaller is always closer (similarities enter as 1 - similarity), and among
+equal distances the lower database row comes first.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .tables import Table
+
+Found = tuple[NDArray[np.int64], NDArray[Any]]
+
+
+def _silent(done: int) -> None:
+    del done
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a metric may need beside the tables.
+
+    Args:
+        device:     auto, cpu, cuda or cuda:1; a metric without a GPU path refuses cuda.
+        workers:    threads or processes; 0 and 1 use the calling one.
+        pruning:    leave out pairs that a lower bound rules out (never changes a result).
+        threshold:  distance within which a point counts as matched (fscore), in the units of the
+                    normalised clouds.
+        progress:   called with the number of queries finished since the last call.
+        statistics: a metric may add counts for the run record here.
+    """
+
+    device: str = "auto"
+    workers: int = 0
+    pruning: bool = True
+    threshold: float = 0.01
+    progress: Callable[[int], None] = _silent
+    statistics: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One way to compare shapes.
+
+    Args:
+        name:   what --metric calls it.
+        kind:   kind of the tables it compares.
+        target: `module:function` inside this package.
+        chunk:  queries handed over per call, each call a point of resumption; None: all at once.
+    """
+
+    name: str
+    kind: str
+    target: str
+    chunk: int | None = None
+
+    def nearest(
+        self,
+        query: Table,
+        database: Table,
+        k: int,
+        skip: NDArray[np.int64],
+        options: Options,
+    ) -> Found:
+        """The k nearest database rows of every query.
+
+        Args:
+            query, database: tables of `kind` with equal settings, nq and nd rows.
+            k:               neighbours wanted, >= 1; may exceed nd.
+            skip:            (nq,) database row that query i must not return, -1 for none.
+            options:         see Options.
+
+        Returns:
+            index (nq, k) int64 and distance (nq, k) integer or float, nearest first, equal
+            distances by lower row. Where fewer than k rows exist, index is -1 and distance 0.
+        """
+        module, function = self.target.split(":")
+        found = getattr(importlib.import_module(f".{module}", __package__), function)
+        return cast(Found, found(query, database, k, skip, options))
+
+
+METRICS = {metric.name: metric for metric in (Metric("lfd", "lfd", "lfd_distance:nearest"),)}
+
+
+def smallest(distance: NDArray[Any], k: int, skip: NDArray[np.int64]) -> Found:
+    """Index and distance (nq, k) of the k smallest of each row of `distance` (nq, nd).
+
+    Ties by lower index; `skip` and the filling as in `Metric.nearest`.
+    """
+    nq, nd = distance.shape
+    index = np.full((nq, k), -1, np.int64)
+    value = np.zeros((nq, k), distance.dtype)
+    for i in range(nq):
+        order = np.argsort(distance[i], kind="stable")[: min(k + 1, nd)]
+        order = order[order != skip[i]][:k]
+        index[i, : len(order)] = order
+        value[i, : len(order)] = distance[i, order]
+    return index, value
