@@ -87,7 +87,7 @@ def read_table(paths: Sequence[Path]) -> Table:
     """
     files = [part for path in paths for part in _parts(path)]
     _check_shards(files)
-    parts = [_read(path) for path in files]
+    parts = [read_part(path) for path in files]
     for part in parts[1:]:
         require_comparable(parts[0], part)
     seen: dict[str, Path] = {}
@@ -183,7 +183,8 @@ def _check_shards(files: Sequence[Path]) -> None:
                 raise ValueError(f"{path}: part {part.name} of this sharded table is not given")
 
 
-def _read(path: Path) -> Table:
+def read_part(path: Path) -> Table:
+    """Read one file, be it a whole table or one part of a sharded one; errors as `read_table`."""
     content: dict[str, NDArray[Any]] = {}
     key = "the archive"
     try:
