@@ -121,8 +121,15 @@ def load_arrays(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         loaded = loaded.to_mesh() if loaded.geometry else trimesh.Trimesh()
     if not isinstance(loaded, trimesh.Trimesh) or len(loaded.faces) == 0:
         raise ValueError(f"{path}: no faces; a surface mesh is needed")
-    vertices = np.ascontiguousarray(loaded.vertices, np.float64)
-    faces = np.ascontiguousarray(loaded.faces, np.int64)
+    return checked_arrays(path, loaded.vertices, loaded.faces)
+
+
+def checked_arrays(
+    path: Path, points: Any, corners: Any
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Vertices and faces as contiguous arrays. Raises ValueError naming `path` and the defect."""
+    vertices = np.ascontiguousarray(points, np.float64)
+    faces = np.ascontiguousarray(corners, np.int64)
     if faces.min() < 0 or faces.max() >= len(vertices):
         raise ValueError(
             f"{path}: a face has vertex {int(faces.max())} of {len(vertices)}; repair the file"
