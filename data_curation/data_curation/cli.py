@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 OK, FAILED, USAGE, SOME_FAILED = 0, 1, 2, 3
 
@@ -34,7 +35,13 @@ def parser(doc: str | None, *shared: str) -> argparse.ArgumentParser:
     return made
 
 
-def guarded(main: Callable[[Sequence[str] | None], int]) -> Callable[[Sequence[str] | None], int]:
+class Entry(Protocol):
+    """An entry point; without arguments it reads the command line."""
+
+    def __call__(self, argv: Sequence[str] | None = None) -> int: ...
+
+
+def guarded(main: Callable[[Sequence[str] | None], int]) -> Entry:
     """Turn OSError and ValueError of an entry script into one line on stderr and exit code 1."""
 
     @functools.wraps(main)
