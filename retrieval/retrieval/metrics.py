@@ -29,7 +29,7 @@ class Options:
     """What a metric may need beside the tables.
 
     Args:
-        device:     auto, cpu, cuda or cuda:1; a metric without a GPU path refuses cuda.
+        device:     auto, cpu, cuda or cuda:1; auto takes a GPU if the metric can use it.
         workers:    threads or processes; 0 and 1 use the calling one.
         pruning:    leave out pairs that a lower bound rules out (never changes a result).
         threshold:  distance within which a point counts as matched (fscore), in the units of the
@@ -42,7 +42,7 @@ class Options:
     workers: int = 0
     pruning: bool = True
     threshold: float = 0.01
-    progress: Callable[[int], None] = _silent
+    progress: Callable[[int], object] = _silent
     statistics: dict[str, int] = field(default_factory=dict)
 
 
@@ -51,16 +51,22 @@ class Metric:
     """One way to compare shapes.
 
     Args:
-        name:   what --metric calls it.
-        kind:   kind of the tables it compares.
-        target: `module:function` inside this package.
-        chunk:  queries handed over per call, each call a point of resumption; None: all at once.
+        name:     what --metric calls it.
+        kind:     kind of the tables it compares.
+        target:   `module:function` inside this package.
+        chunk:    queries handed over per call; after each call a killed run can go on.
+        decides:  names of the Options that change its distances, recorded with the settings.
+        packages: distributions whose versions are recorded.
+        gpu:      whether it can use a CUDA device; others refuse one.
     """
 
     name: str
     kind: str
     target: str
-    chunk: int | None = None
+    chunk: int = 256
+    decides: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ("numpy",)
+    gpu: bool = False
 
     def nearest(
         self,

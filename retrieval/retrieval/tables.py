@@ -85,7 +85,7 @@ def read_table(paths: Sequence[Path]) -> Table:
         ValueError: no rows; a malformed file (file and key named); parts that differ in kind,
                     settings or row shape; an id twice; a part of a sharded table is missing.
     """
-    files = [part for path in paths for part in _parts(path)]
+    files = part_files(paths)
     _check_shards(files)
     parts = [read_part(path) for path in files]
     for part in parts[1:]:
@@ -162,6 +162,11 @@ def write_table(
     _table(path, content)
     with replacing(path) as temporary, temporary.open("wb") as handle:
         np.savez(handle, allow_pickle=False, **content)
+
+
+def part_files(paths: Sequence[Path]) -> list[Path]:
+    """The files behind the given names: themselves, or the parts a missing one stands for."""
+    return [part for path in paths for part in _parts(path)]
 
 
 def _parts(path: Path) -> list[Path]:
