@@ -1,0 +1,185 @@
+#!/usr/bin/env python3
+"""Does a generator copy its training shapes? Z_U, flagged samples and their share, with intervals.
+
+Inputs are two retrieval results of one metric against one training set: of the generated shapes and
+of held-out test shapes, as retrieve.py writes them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from datacopying import cli, files
+
+LOG = logging.getLogger("datacopying_test")
+EMBEDDINGS = ("train", "test", "gen")
+
+
+def parser() -> argparse.ArgumentParser:
+    made = cli.parser(__doc__, "seed", "json")
+    add = made.add_argument
+    add("gen", type=Path, help="retrieval result of the generated shapes (JSON)")
+    add("test", type=Path, help="retrieval result of the held-out shapes (JSON)")
+    add("--output", type=Path, metavar="FILE", help="write the result here (JSON)")
+    add("--csv", type=Path, metavar="FILE", help="per-sample table (default: beside --output)")
+    add(
+        "--missing",
+        choices=("error", "drop"),
+        default="error",
+        help="query without a usable neighbour: refuse, or leave out and count (default error)",
+    )
+    add(
+        "--quantile",
+        type=float,
+        default=0.01,
+        metavar="Q",
+        help="flag what is below this quantile of the test distances (default 0.01)",
+    )
+    add("--bootstrap", type=int, default=2000, metavar="N", help="draws, 0 = none (default 2000)")
+    add("--confidence", type=float, default=0.95, help="of the intervals (default 0.95)")
+    add(
+        "--categories",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="SHAPES",
+        help="shape lists (shapes.json) that give the categories of the shapes",
+    )
+    for side in EMBEDDINGS:
+        add(f"--{side}-embeddings", type=Path, metavar="NPZ", help="for C_T; give all three")
+    add(
+        "--cells",
+        default="3",
+        metavar="K|categories",
+        help="cells of C_T: K by k-means on the training rows, or the categories (default 3)",
+    )
+    add(
+        "--tau",
+        type=float,
+        help="a cell of C_T counts above this share of the generated rows "
+        "(default 20 / their number)",
+    )
+    return made  # fmt: skip
+
+
+@cli.guarded
+def main(argv: Sequence[str] | None = None) -> int:
+    made = parser()
+    args = made.parse_args(argv)
+    given = [getattr(args, f"{side}_embeddings") for side in EMBEDDINGS]
+    if any(given) and not all(given):
+        made.error("C_T needs --train-embeddings, --test-embeddings and --gen-embeddings")
+    cli.set_up_logging(args)
+    result = audit(args)
+    if args.output:
+        write(args, result)
+    elif args.csv:
+        files.write_text(args.csv, _csv(result))
+    for line in result["provenance"]["differences"]:
+        LOG.warning("%s and %s do not belong together: %s", args.gen, args.test, line)
+    if args.json:
+        json.dump(result, sys.stdout, indent=1, ensure_ascii=False, allow_nan=False)
+        print()
+    else:
+        from datacopying import summary
+
+        print(summary.text(result))
+    return cli.OK
+
+
+def audit(args: argparse.Namespace) -> dict[str, Any]:
+    """Read the inputs and compute the result (formats/zu_result.schema.json)."""
+    from datacopying import provenance, records
+    from datacopying.result import Settings, notes, statistics
+
+    names = ("quantile", "bootstrap", "confidence", "seed", "missing")
+    settings = Settings(**{name: getattr(args, name) for name in names})
+    gen = records.read_retrieval(args.gen, args.missing)
+    test = records.read_retrieval(args.test, args.missing)
+    runs = {"gen": records.run_beside(args.gen), "test": records.run_beside(args.test)}
+    result = statistics(gen, test, records.read_categories(args.categories), settings)
+    result["inputs"] = {"gen": _input(gen), "test": _input(test)}
+    result["settings"] = {name: getattr(args, name) for name in names}
+    differences = provenance.differences(runs["gen"], runs["test"])
+    result["provenance"] = {
+        "metric": provenance.metric(*runs.values()),
+        **{side: provenance.summary(run) for side, run in runs.items()},
+        "differences": differences,
+    }
+    result["verdict"]["warnings"] += [f"inputs do not belong together: {d}" for d in differences]
+    result["c_t"] = cell_statistic(args) if args.gen_embeddings else None
+    result["notes"] = notes(result)
+    return result
+
+
+def _input(retrieval: Any) -> dict[str, Any]:
+    return {
+        "path": str(retrieval.path),
+        "sha256": files.sha256(retrieval.path),
+        "layout": retrieval.layout,
+        "queries": len(retrieval.queries) + len(retrieval.dropped),
+        "used": len(retrieval.queries),
+        "dropped": [{"id": name, "reason": reason} for name, reason in retrieval.dropped],
+    }
+
+
+def cell_statistic(args: argparse.Namespace) -> dict[str, Any]:
+    """C_T from the three embedding files."""
+    import numpy as np
+    from datacopying import cells, records
+    from datacopying.result import ct_section
+
+    paths = [getattr(args, f"{side}_embeddings") for side in EMBEDDINGS]
+    read = [records.read_embeddings(path) for path in paths]
+    widths = {rows.shape[1] for rows, _ in read}
+    if len(widths) > 1:
+        raise ValueError(
+            f"{', '.join(map(str, paths))}: rows of {sorted(widths)} numbers; use one encoder"
+        )
+    rows = read[0][0], read[1][0], read[2][0]
+    sets = cells.reduced(rows)
+    tau = 20 / len(sets[2]) if args.tau is None else args.tau
+    if args.cells == "categories":
+        for path, (_, names) in zip(paths, read, strict=True):
+            if "" in names:
+                raise ValueError(f"{path}: categories: row {names.index('')} has none")
+        labels: Any = tuple(np.array(names) for _, names in read)
+        source = "cells are the categories"
+    elif args.cells.isdecimal() and int(args.cells):
+        labels = cells.kmeans_labels(sets, int(args.cells), args.seed)
+        source = f"{args.cells} k-means cells of the training embeddings"
+    else:
+        raise ValueError(f"--cells {args.cells}: expected a number from 1 or `categories`")
+    kept = sets[0].shape[1]
+    dimensions = rows[0].shape[1]
+    reduced_to = kept if kept < dimensions else None
+    return ct_section(cells.c_t(sets, labels, tau), source, dimensions, reduced_to)
+
+
+def write(args: argparse.Namespace, result: dict[str, Any]) -> None:
+    """Result, per-sample table and run record."""
+    inputs = [args.gen, args.test, *args.categories]
+    inputs += [p for side in EMBEDDINGS if (p := getattr(args, f"{side}_embeddings"))]
+    files.write_text(args.csv or args.output.with_suffix(".csv"), _csv(result))
+    files.write_json(args.output, result)
+    settings = result["settings"] | {"cells": args.cells, "tau": args.tau}
+    counts = {side: result["zu"][f"n_{side}"] for side in ("gen", "test")}
+    counts |= {"flagged": result["excess"]["flagged"]}
+    counts |= {f"dropped_{s}": len(part["dropped"]) for s, part in result["inputs"].items()}
+    files.write_run(args.output, settings, counts, inputs, ("numpy", "scipy"))
+
+
+def _csv(result: dict[str, Any]) -> str:
+    from datacopying import summary
+
+    return summary.samples_csv(result["samples"])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
