@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 SIZE, WORDS = 256, 4
 Image = NDArray[np.uint64]
 
-_ONE = np.uint64(1)
-_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
+_NONE, _ONE = np.uint64(0), np.uint64(1)
 _63 = np.uint64(63)
 
 
@@ -50,7 +49,7 @@ def highest(word: np.uint64) -> int:
 
 @njit(cache=True, nogil=True, inline="always")
 def pixel(image: Image, y: int, x: int) -> bool:
-    return (image[y, x >> 6] >> np.uint64(x & 63)) & _ONE != np.uint64(0)
+    return (image[y, x >> 6] >> np.uint64(x & 63)) & _ONE != _NONE
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -58,53 +57,38 @@ def set_pixel(image: Image, y: int, x: int) -> None:
     image[y, x >> 6] |= _ONE << np.uint64(x & 63)
 
 
-@njit(cache=True, nogil=True)
-def set_span(row: NDArray[np.uint64], start: int, stop: int) -> None:
-    """Set the pixels start <= x < stop of one row; start < stop."""
-    first, last = start >> 6, (stop - 1) >> 6
-    head = _ALL << np.uint64(start & 63)
-    tail = _ALL >> np.uint64(63 - ((stop - 1) & 63))
-    if first == last:
-        row[first] |= head & tail
-    else:
-        row[first] |= head
-        for word in range(first + 1, last):
-            row[word] = _ALL
-        row[last] |= tail
+@njit(cache=True, nogil=True, inline="always")
+def before(image: Image, y: int, word: int) -> np.uint64:
+    """Word of a row moved by +1 in x: bit x tells of pixel x - 1."""
+    low = image[y, word - 1] >> _63 if word > 0 else _NONE
+    return (image[y, word] << _ONE) | low
 
 
 @njit(cache=True, nogil=True, inline="always")
-def from_left(row: NDArray[np.uint64], word: int) -> np.uint64:
-    """Word of the row moved by +1 in x: bit x tells of pixel x - 1."""
-    low = row[word - 1] >> _63 if word > 0 else np.uint64(0)
-    return (row[word] << _ONE) | low
-
-
-@njit(cache=True, nogil=True, inline="always")
-def from_right(row: NDArray[np.uint64], word: int) -> np.uint64:
-    """Word of the row moved by -1 in x: bit x tells of pixel x + 1."""
-    high = row[word + 1] << _63 if word < WORDS - 1 else np.uint64(0)
-    return (row[word] >> _ONE) | high
+def after(image: Image, y: int, word: int) -> np.uint64:
+    """Word of a row moved by -1 in x: bit x tells of pixel x + 1."""
+    high = image[y, word + 1] << _63 if word < WORDS - 1 else _NONE
+    return (image[y, word] >> _ONE) | high
 
 
 @njit(cache=True, nogil=True)
-def row_ends(row: NDArray[np.uint64]) -> tuple[int, int]:
+def row_ends(image: Image, y: int) -> tuple[int, int]:
     """First and last x of a row, (256, -1) when it is empty."""
     first, last = SIZE, -1
     for word in range(WORDS):
-        if row[word]:
+        if image[y, word]:
             if first == SIZE:
-                first = 64 * word + lowest(row[word])
-            last = 64 * word + highest(row[word])
+                first = 64 * word + lowest(image[y, word])
+            last = 64 * word + highest(image[y, word])
     return first, last
 
 
 @njit(cache=True, nogil=True)
 def bounds(image: Image) -> tuple[int, int, int, int]:
-    """(y0, y1, x0, x1) of the object pixels, ends included; y1 < y0 when there are none."""
+    """(y0, y1, x0, x1) of the object pixels, ends included; (256, -1, 256, -1) without any."""
     y0, y1, x0, x1 = SIZE, -1, SIZE, -1
     for y in range(SIZE):
-        first, last = row_ends(image[y])
+        first, last = row_ends(image, y)
         if last >= 0:
             y0 = min(y0, y)
             y1 = y
@@ -126,12 +110,12 @@ def area(image: Image, y0: int, y1: int) -> int:
 def rim(image: Image, y0: int, y1: int) -> int:
     """Number of object pixels with a background pixel among their eight neighbours."""
     total = 0
-    column = np.empty(WORDS, np.uint64)
+    column = np.empty((1, WORDS), np.uint64)
     for y in range(y0, y1 + 1):
         for word in range(WORDS):
-            column[word] = image[y - 1, word] & image[y, word] & image[y + 1, word]
+            column[0, word] = image[y - 1, word] & image[y, word] & image[y + 1, word]
         for word in range(WORDS):
-            inner = column[word] & from_left(column, word) & from_right(column, word)
+            inner = column[0, word] & before(column, 0, word) & after(column, 0, word)
             total += ones(image[y, word] & ~inner)
     return total
 
@@ -139,10 +123,10 @@ def rim(image: Image, y0: int, y1: int) -> int:
 @njit(cache=True, nogil=True)
 def grow_square(image: Image, y0: int, y1: int, grown: Image) -> None:
     """Grow by the 3 x 3 square; rows y0 to y1 hold the object. `grown` is overwritten."""
-    grown[:] = np.uint64(0)
+    grown[:] = _NONE
     for y in range(y0, y1 + 1):
         for word in range(WORDS):
-            wide = image[y, word] | from_left(image[y], word) | from_right(image[y], word)
+            wide = image[y, word] | before(image, y, word) | after(image, y, word)
             for near in range(y - 1, y + 2):
                 grown[near, word] |= wide
 
@@ -150,14 +134,14 @@ def grow_square(image: Image, y0: int, y1: int, grown: Image) -> None:
 @njit(cache=True, nogil=True)
 def grow_disc(image: Image, y0: int, y1: int, grown: Image) -> None:
     """Grow by the 5 x 5 square without its corners; rows y0 to y1 hold the object."""
-    grown[:] = np.uint64(0)
-    three = np.empty(WORDS, np.uint64)
+    grown[:] = _NONE
+    three = np.empty((1, WORDS), np.uint64)
     for y in range(y0, y1 + 1):
         for word in range(WORDS):
-            three[word] = image[y, word] | from_left(image[y], word) | from_right(image[y], word)
+            three[0, word] = image[y, word] | before(image, y, word) | after(image, y, word)
         for word in range(WORDS):
-            five = three[word] | from_left(three, word) | from_right(three, word)
-            grown[y - 2, word] |= three[word]
-            grown[y + 2, word] |= three[word]
+            five = three[0, word] | before(three, 0, word) | after(three, 0, word)
+            grown[y - 2, word] |= three[0, word]
+            grown[y + 2, word] |= three[0, word]
             for near in range(y - 1, y + 2):
                 grown[near, word] |= five

@@ -6,22 +6,23 @@ rule, as Mesa's software rasteriser does; that makes the images those of the 200
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from .lfd_bits import SIZE, WORDS, lowest, set_span
+from .lfd_bits import SIZE, WORDS, lowest
 from .lfd_cameras import RIGS, VIEWS, projections
 
-LANES = 32  # views projected at once, of which BLOCK are real
-BLOCK = 25
-CHUNK = 1 << 15  # faces, bounds the memory whatever the mesh
+LANES = 56  # views treated at once, of which BLOCK are real
+BLOCK = 50
+CHUNK = 1 << 12  # faces, bounds the memory whatever the mesh
 
-_HALF = np.float32(0.5)
+_HALF, _NEARLY = np.float32(0.5), np.float32(255)
 _SCALE = np.float32(128)
 _SUB = np.float32(256)
+_ZERO, _UNIT, _NEVER = np.float32(0), np.float32(1), np.float32(-1 << 23)
+_FIXED = 2.0**40
+_ALL, _ONE = np.uint64(0xFFFFFFFFFFFFFFFF), np.uint64(1)
 _ROUND = np.float32(3 << 22)  # adding and subtracting it rounds to integer, ties to even
 _MARGIN = 2.0**-30  # below any distance of a rational of the grid to a whole number
 
@@ -57,7 +58,7 @@ def silhouettes(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> NDAr
 
 
 def _lanes() -> NDArray[np.float32]:
-    """Camera rows as (4 blocks, 8, LANES): a lane is a view, spare lanes are zero."""
+    """Camera rows as (2 blocks, 8, LANES): a lane is a view, spare lanes are zero."""
     padded = np.zeros((RIGS * VIEWS // BLOCK, 8, LANES), np.float32)
     padded[:, :, :BLOCK] = projections().reshape(-1, BLOCK, 8).transpose(0, 2, 1)
     return padded
@@ -108,77 +109,192 @@ def _draw_chunk(
     lanes: NDArray[np.float32],
     images: NDArray[np.uint64],
 ) -> None:
-    xs = np.empty((len(points), LANES), np.uint16)
-    ys = np.empty((len(points), LANES), np.uint16)
-    columns = np.empty((len(points), LANES), np.uint8)
-    rows = np.empty((len(points), LANES), np.uint8)
+    window = np.empty((len(points), 2, LANES), np.float32)
+    cells = np.empty((len(points), 2, LANES), np.uint8)
     for block in range(len(lanes)):
-        _project(points, lanes[block], xs, ys, columns, rows)
-        _draw_block(corners, xs, ys, columns, rows, images[block * BLOCK : (block + 1) * BLOCK])
+        _project(points, lanes[block], window, cells)
+        _draw_block(corners, window, cells, images, block * BLOCK)
 
 
 @njit(cache=True, nogil=True)
 def _project(
     points: NDArray[np.float32],
-    lane: NDArray[np.float32],
-    xs: NDArray[np.uint16],
-    ys: NDArray[np.uint16],
-    columns: NDArray[np.uint8],
-    rows: NDArray[np.uint8],
+    camera: NDArray[np.float32],
+    window: NDArray[np.float32],
+    cells: NDArray[np.uint8],
 ) -> None:
-    """Snapped window coordinates, 1/256 pixel, and the pixel column and row they open."""
+    """Snapped window coordinates in 1/256 pixel, and the pixel column and row they open."""
+    lanes = window.shape[2]  # not the constant: known counts are unrolled, not vectorised
     for i in range(len(points)):
         x, y, z = points[i, 0], points[i, 1], points[i, 2]
-        for j in range(LANES):
-            u = ((x * lane[0, j] + y * lane[1, j]) + z * lane[2, j]) + lane[3, j]
-            v = ((x * lane[4, j] + y * lane[5, j]) + z * lane[6, j]) + lane[7, j]
-            across = u * _SCALE + _SCALE
-            down = -(v * _SCALE) + _SCALE
-            px = np.int32(((across - _HALF) * _SUB + _ROUND) - _ROUND)
-            py = np.int32(((down - _HALF) * _SUB + _ROUND) - _ROUND)
-            xs[i, j] = px
-            ys[i, j] = py
-            columns[i, j] = (px + np.int32(255)) >> np.int32(8)
-            rows[i, j] = py >> np.int32(8)
+        for j in range(lanes):
+            u = ((x * camera[0, j] + y * camera[1, j]) + z * camera[2, j]) + camera[3, j]
+            window[i, 0, j] = (((u * _SCALE + _SCALE) - _HALF) * _SUB + _ROUND) - _ROUND
+        for j in range(lanes):
+            v = ((x * camera[4, j] + y * camera[5, j]) + z * camera[6, j]) + camera[7, j]
+            window[i, 1, j] = (((-(v * _SCALE) + _SCALE) - _HALF) * _SUB + _ROUND) - _ROUND
+        for j in range(lanes):
+            cells[i, 0, j] = np.int32(window[i, 0, j] + _NEARLY) >> 8
+        for j in range(lanes):
+            cells[i, 1, j] = np.int32(window[i, 1, j]) >> 8
 
 
 @njit(cache=True, nogil=True)
 def _draw_block(
     corners: NDArray[np.int32],
-    xs: NDArray[np.uint16],
-    ys: NDArray[np.uint16],
-    columns: NDArray[np.uint8],
-    rows: NDArray[np.uint8],
+    window: NDArray[np.float32],
+    cells: NDArray[np.uint8],
     images: NDArray[np.uint64],
+    view: int,
 ) -> None:
-    """Draw every triangle into the views in which it can cover a pixel centre."""
-    covers = np.zeros(LANES, np.uint8)
-    words = covers.view(np.uint64)
+    """Draw every triangle into the views (from `view` on) in which it can cover a pixel centre.
+
+    Views in which at most 4 x 4 centres are in question are decided together, lane by lane.
+    """
+    first = np.zeros((2, LANES), np.uint8)  # column and row before the first centre in question
+    spans = np.zeros((2, LANES), np.uint8)  # how many columns and rows are in question
+    together = np.zeros(LANES, np.uint8)
+    alone = np.zeros(LANES, np.uint8)
+    some, others = together.view(np.uint64), alone.view(np.uint64)
+    work = np.zeros(16 * LANES, np.float32)
+    lanes = window.shape[2]
     for face in range(len(corners)):
         a, b, c = corners[face, 0], corners[face, 1], corners[face, 2]
-        ca, cb, cc = columns[a], columns[b], columns[c]
-        ra, rb, rc = rows[a], rows[b], rows[c]
-        for j in range(LANES):
-            covers[j] = ((ca[j] ^ cb[j]) | (ca[j] ^ cc[j])) != 0
-            covers[j] &= ((ra[j] ^ rb[j]) | (ra[j] ^ rc[j])) != 0
+        for axis in range(2):
+            for j in range(lanes):
+                ka, kb, kc = cells[a, axis, j], cells[b, axis, j], cells[c, axis, j]
+                low = np.minimum(np.minimum(ka, kb), kc)
+                first[axis, j] = low
+                spans[axis, j] = np.subtract(np.maximum(np.maximum(ka, kb), kc), low)
+        for j in range(lanes):
+            most, least = np.maximum(spans[0, j], spans[1, j]), np.minimum(spans[0, j], spans[1, j])
+            together[j] = (least > 0) & (most <= 4)
+            alone[j] = (least > 0) & (most > 4)
+        if some.any():
+            rows = 0
+            for j in range(BLOCK):
+                rows = max(rows, spans[1, j] if together[j] else 0)
+            _decide(window, a, b, c, first, rows, work)
+            for j in range(lanes):
+                together[j] &= work[j] > _ZERO
+            for word in range(LANES // 8):
+                left = some[word]
+                while left:
+                    j = 8 * word + (lowest(left) >> 3)
+                    left &= left - _ONE
+                    _set_cells(images, view + j, first[0, j], first[1, j], np.int64(work[j]), rows)
         for word in range(LANES // 8):
-            left = words[word]
+            left = others[word]
             while left:
-                place = lowest(left) >> 3
-                left &= left - np.uint64(1)
-                j = 8 * word + place
-                if j < BLOCK:
-                    _draw(
-                        images[j],
-                        np.int64(xs[a, j]), np.int64(ys[a, j]),
-                        np.int64(xs[b, j]), np.int64(ys[b, j]),
-                        np.int64(xs[c, j]), np.int64(ys[c, j]),
-                    )  # fmt: skip
+                j = 8 * word + (lowest(left) >> 3)
+                left &= left - _ONE
+                _draw(
+                    images, view + j,
+                    np.int64(window[a, 0, j]), np.int64(window[a, 1, j]),
+                    np.int64(window[b, 0, j]), np.int64(window[b, 1, j]),
+                    np.int64(window[c, 0, j]), np.int64(window[c, 1, j]),
+                )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def _decide(
+    window: NDArray[np.float32],
+    a: int,
+    b: int,
+    c: int,
+    first: NDArray[np.uint8],
+    rows: int,
+    work: NDArray[np.float32],
+) -> None:
+    """Which of the 4 x 4 centres after `first` are covered, per lane: bit 4 * row + column.
+
+    A centre is covered if it lies on or right of exactly one of the edges that cross its row. All
+    values are integers below 2**24 for a triangle of this size, so float32 is exact. The answer
+    is left in work[:LANES]; `work` is flat so that the compiler can tell its rows apart.
+    """
+    _relative(window, a, 0, first, work, 1)
+    _relative(window, a, 1, first, work, 2)
+    _relative(window, b, 0, first, work, 3)
+    _relative(window, b, 1, first, work, 4)
+    _relative(window, c, 0, first, work, 5)
+    _relative(window, c, 1, first, work, 6)
+    _edge_terms(work, 1, 3, 7)
+    _edge_terms(work, 3, 5, 10)
+    _edge_terms(work, 5, 1, 13)
+    work[:LANES] = _ZERO
+    bit = _UNIT
+    for row in range(rows):
+        _decide_row(work, np.float32(row), bit)
+        bit *= np.float32(16)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _relative(
+    window: NDArray[np.float32],
+    corner: int,
+    axis: int,
+    first: NDArray[np.uint8],
+    work: NDArray[np.float32],
+    out: int,
+) -> None:
+    """Corner seen from the first centre: rows open below it, columns at it."""
+    lanes = window.shape[2]
+    for j in range(lanes):
+        origin = np.float32(first[axis, j]) * _SUB + np.float32(256 * axis)
+        work[out * LANES + j] = window[corner, axis, j] - origin
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _edge_terms(work: NDArray[np.float32], start: int, end: int, out: int) -> None:
+    """Edge function at the first centre, its change a row and its change a column."""
+    lanes = len(work) // 16
+    for j in range(lanes):
+        x, y = work[start * LANES + j], work[(start + 1) * LANES + j]
+        dx, dy = work[end * LANES + j] - x, work[(end + 1) * LANES + j] - y
+        sign = _UNIT if dy > _ZERO else -_UNIT
+        work[out * LANES + j] = sign * (y * dx - x * dy)
+        work[(out + 1) * LANES + j] = sign * dx * _SUB
+        work[(out + 2) * LANES + j] = sign * dy * _SUB
+
+
+@njit(cache=True, nogil=True)
+def _decide_row(work: NDArray[np.float32], row: np.float32, bit: np.float32) -> None:
+    y, lanes = row * _SUB, len(work) // 16
+    for j in range(lanes):
+        ay, by, cy = work[2 * LANES + j] < y, work[4 * LANES + j] < y, work[6 * LANES + j] < y
+        ab = work[7 * LANES + j] - row * work[8 * LANES + j] if ay != by else _NEVER
+        bc = work[10 * LANES + j] - row * work[11 * LANES + j] if by != cy else _NEVER
+        ca = work[13 * LANES + j] - row * work[14 * LANES + j] if cy != ay else _NEVER
+        hits, value = work[j], bit
+        for _ in range(4):
+            count = _UNIT if ab >= _ZERO else _ZERO
+            count += _UNIT if bc >= _ZERO else _ZERO
+            count += _UNIT if ca >= _ZERO else _ZERO
+            hits += value if count == _UNIT else _ZERO
+            value += value
+            ab += work[9 * LANES + j]
+            bc += work[12 * LANES + j]
+            ca += work[15 * LANES + j]
+        work[j] = hits
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _set_cells(
+    images: NDArray[np.uint64], view: int, column: int, row: int, hits: int, rows: int
+) -> None:
+    """Set the pixels of a 4 x 4 code; `row` is the one before the first."""
+    word, shift = column >> 6, np.uint64(column & 63)
+    for y in range(SIZE - 2 - row, SIZE - 2 - row - rows, -1):
+        four = np.uint64(hits & 15)
+        images[view, y, word] |= four << shift
+        if shift > np.uint64(60):
+            images[view, y, word + 1] |= four >> (np.uint64(64) - shift)
+        hits >>= 4
 
 
 @njit(cache=True, nogil=True)
 def _draw(
-    image: NDArray[np.uint64], xa: int, ya: int, xb: int, yb: int, xc: int, yc: int
+    images: NDArray[np.uint64], view: int, xa: int, ya: int, xb: int, yb: int, xc: int, yc: int
 ) -> None:
     """Set the pixels whose centre the triangle covers; corners in 1/256 pixel, y downward."""
     if ya > yb:
@@ -187,17 +303,56 @@ def _draw(
         xb, yb, xc, yc = xc, yc, xb, yb
     if ya > yb:
         xa, ya, xb, yb = xb, yb, xa, ya
-    long_slope = (xc - xa) / (256.0 * (yc - ya))
-    upper_slope = (xb - xa) / (256.0 * (yb - ya)) if yb > ya else 0.0
-    lower_slope = (xc - xb) / (256.0 * (yc - yb)) if yc > yb else 0.0
-    for row in range((ya >> 8) + 1, (yc >> 8) + 1):
-        level = row << 8
-        one = xa / 256.0 + (level - ya) * long_slope
-        if level <= yb:
-            other = xa / 256.0 + (level - ya) * upper_slope
-        else:
-            other = xb / 256.0 + (level - yb) * lower_slope
-        start = math.ceil(min(one, other) - _MARGIN)
-        stop = math.ceil(max(one, other) - _MARGIN)
-        if start < stop:
-            set_span(image[SIZE - 1 - row], start, stop)
+    top, middle, bottom = (ya >> 8) + 1, (yb >> 8) + 1, (yc >> 8) + 1
+    long, long_step = _edge(xa, ya, xc, yc, top)
+    if top < middle:
+        short, short_step = _edge(xa, ya, xb, yb, top)
+        _fill(images, view, top, middle, long, long_step, short, short_step)
+    if middle < bottom:
+        short, short_step = _edge(xb, yb, xc, yc, middle)
+        long += long_step * (middle - top)
+        _fill(images, view, middle, bottom, long, long_step, short, short_step)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _edge(xa: int, ya: int, xb: int, yb: int, row: int) -> tuple[int, int]:
+    """Where the edge meets a row, less _MARGIN, and its step a row; 1/2**40 pixel, rounded up."""
+    slope = (xb - xa) / (256.0 * (yb - ya))
+    meets = xa / 256.0 + ((row << 8) - ya) * slope - _MARGIN
+    step = np.int64(slope * 256.0 * _FIXED) if yb - ya >= 256 else 0
+    return np.int64(meets * _FIXED) + (1 << 40) - 1, step
+
+
+@njit(cache=True, nogil=True)
+def _fill(
+    images: NDArray[np.uint64],
+    view: int,
+    start: int,
+    stop: int,
+    one: int,
+    one_step: int,
+    other: int,
+    other_step: int,
+) -> None:
+    """Set the spans between two edges, rows start <= row < stop."""
+    for row in range(start, stop):
+        left, right = min(one, other) >> 40, max(one, other) >> 40
+        if left < right:
+            _set_span(images, view, SIZE - 1 - row, left, right)
+        one += one_step
+        other += other_step
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _set_span(images: NDArray[np.uint64], view: int, y: int, start: int, stop: int) -> None:
+    """Set the pixels start <= x < stop of one row; start < stop."""
+    first, last = start >> 6, (stop - 1) >> 6
+    head = _ALL << np.uint64(start & 63)
+    tail = _ALL >> np.uint64(63 - ((stop - 1) & 63))
+    if first == last:
+        images[view, y, first] |= head & tail
+    else:
+        images[view, y, first] |= head
+        for word in range(first + 1, last):
+            images[view, y, word] = _ALL
+        images[view, y, last] |= tail
