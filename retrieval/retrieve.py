@@ -106,7 +106,12 @@ def _retrieve(args: argparse.Namespace, settings: dict[str, Any], place: Path) -
             args.device, args.workers, not args.no_pruning, args.threshold, bar.update
         )
         switches = {"exclude_self": args.exclude_self, "by_category": args.by_category}
-        answer = search(query, database, metric, args.topk, options, journal, **switches)
+        try:
+            answer = search(query, database, metric, args.topk, options, journal, **switches)
+        except ValueError:
+            if not journal.done:
+                journal.finish()
+            raise
     for row in answer.failures:
         logging.warning("%s: no neighbour: %s", row["id"], row["error"])
     counts = {"queries": len(query), "database": len(database), "failed": len(answer.failures)}

@@ -93,7 +93,11 @@ class Metric:
         return cast(Found, found(query, database, k, skip, options))
 
 
-METRICS = {metric.name: metric for metric in (Metric("lfd", "lfd", "lfd_distance:nearest"),)}
+_LFD = Metric(
+    "lfd", "lfd", "lfd_distance:nearest", 4096, packages=("numpy", "numba", "llvmlite"), gpu=True
+)
+
+METRICS = {metric.name: metric for metric in (_LFD,)}
 
 
 def smallest(distance: NDArray[Any], k: int, skip: NDArray[np.int64]) -> Found:

@@ -11,7 +11,14 @@ from retrieval.metrics import Options
 from retrieval.permutations import view_permutations
 from retrieval.tables import Table
 
-FILES = sorted(Path(__file__).parent.glob("*.npz"))
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One case per file of the golden folder (--golden DIR, default tests/golden)."""
+    if "path" in metafunc.fixturenames:
+        folder = metafunc.config.getoption("--golden", default=None) or "tests/golden"
+        files = sorted((metafunc.config.rootpath / folder / "lfd").glob("*.npz"))
+        assert files, f"{folder}/lfd: no golden files"
+        metafunc.parametrize("path", files, ids=lambda path: path.stem)
 
 
 def load(path: Path) -> tuple[Table, dict[str, np.ndarray]]:
@@ -22,11 +29,6 @@ def load(path: Path) -> tuple[Table, dict[str, np.ndarray]]:
     return Table("lfd", names, [""] * len(names), arrays, {}, [""] * len(names)), golden
 
 
-def test_there_is_a_golden_file() -> None:
-    assert FILES
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_matrix_is_equal(path: Path) -> None:
     table, golden = load(path)
     n = len(table)
@@ -38,7 +40,6 @@ def test_matrix_is_equal(path: Path) -> None:
         np.testing.assert_array_equal(matrix, golden["lfd"])
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_bound_never_exceeds_the_distance_and_is_worth_it(path: Path) -> None:
     table, golden = load(path)
     bound = lower_bounds(rig_sums(images(table)), prepare(table))
@@ -46,7 +47,6 @@ def test_bound_never_exceeds_the_distance_and_is_worth_it(path: Path) -> None:
     assert bound.sum() > 0.6 * golden["lfd"].sum()
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_permutations_are_the_reference_set(path: Path) -> None:
     golden = load(path)[1]["permutations"]
     np.testing.assert_array_equal(view_permutations(), sorted(golden.tolist()))
