@@ -100,13 +100,16 @@ def kmeans_labels(
     """Cell 0..k-1 of every row: nearest of k centres, the best of ten seeded k-means runs.
 
     Raises:
-        ValueError: fewer than k training rows, or they do not form k distinct cells.
+        ValueError: fewer than k different training rows, or no run without an empty cell.
     """
     from scipy.cluster.vq import ClusterError, kmeans2
 
     train = sets[0]
     if not 1 <= k <= len(train):
         raise ValueError(f"{k} cells: expected 1 to {len(train)}, the number of training shapes")
+    distinct = len(np.unique(train, axis=0))
+    if k > distinct:
+        raise ValueError(f"{k} cells: the training rows hold {distinct} different points only")
     best: tuple[float, Array] | None = None
     for i in range(RESTARTS):
         rng = np.random.default_rng([seed, i])

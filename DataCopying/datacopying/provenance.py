@@ -6,33 +6,40 @@ from collections.abc import Mapping
 from typing import Any
 
 Record = Mapping[str, Any]
-_FREE = {"topk", "exclude_self", "query", "output", "workers", "device", "limit", "shard"}
+_FREE = {"topk", "exclude_self", "limit", "query", "database"}  # may differ, or are told apart
 
 
 def differences(gen: Record | None, test: Record | None) -> list[str]:
     """What makes two results incomparable, in words; empty when nothing does or a record lacks.
 
-    Settings must agree (metric, descriptor, normalisation), and the database must be the same
-    file: its digest is among the inputs of both runs.
+    Metric settings and descriptor settings (`tables`) must agree, the database files must be the
+    same and the query files must not (both by SHA-256).
     """
     if gen is None or test is None:
         return []
-    ours, theirs = gen["settings"], test["settings"]
-    keys = sorted(k for k in {*ours, *theirs} - _FREE if ours.get(k) != theirs.get(k))
+    ours, theirs = _decisive(gen), _decisive(test)
+    keys = sorted(k for k in {*ours, *theirs} if ours.get(k) != theirs.get(k))
     found = [f"{key}: generated {ours.get(key)!r}, test {theirs.get(key)!r}" for key in keys]
-    gen_inputs, test_inputs = set(gen["inputs"].values()), set(test["inputs"].values())
-    if gen_inputs and test_inputs and not gen_inputs & test_inputs:
-        found.append("training set: the two runs share no input file (by SHA-256)")
-    if gen_inputs and gen_inputs == test_inputs:
-        found.append("queries: both runs read the same input files (by SHA-256)")
+    if gen["settings"].get("database") != test["settings"].get("database"):
+        found.append("training set: the database files differ (by SHA-256)")
+    query = gen["settings"].get("query")
+    if query is not None and query == test["settings"].get("query"):
+        found.append("queries: both results are of the same files (by SHA-256)")
     return found
+
+
+def _decisive(record: Record) -> dict[str, Any]:
+    settings = {key: value for key, value in record["settings"].items() if key not in _FREE}
+    tables = record.get("tables") or {}
+    return settings | {f"tables.{key}": value for key, value in tables.items()}
 
 
 def summary(record: Record | None) -> dict[str, Any] | None:
     """The part of a run record that a result quotes."""
     if record is None:
         return None
-    return {key: record[key] for key in ("command", "settings", "inputs", "versions")}
+    keys = ("command", "settings", "tables", "inputs", "versions")
+    return {key: record[key] for key in keys if key in record}
 
 
 def metric(*records: Record | None) -> str | None:

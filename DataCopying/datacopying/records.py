@@ -212,32 +212,26 @@ def run_beside(path: Path) -> dict[str, Any] | None:
 
 
 def read_categories(paths: Sequence[Path]) -> dict[str, str]:
-    """id -> category from shape lists (formats/shapes.schema.json) or plain `{id: category}` files.
+    """id -> category from shape lists, `{"shapes": [{"id": str, "category": str, ...}, ...]}`.
 
     Raises:
         OSError, ValueError: unreadable, another layout, or two categories for one id.
     """
     found: dict[str, str] = {}
     for path in paths:
-        for name, category in _category_rows(path):
-            if not isinstance(name, str) or not isinstance(category, (str, type(None))):
-                raise ValueError(f"{path}: id {name!r}: category {category!r}, expected text")
+        content = read_json(path)
+        rows = content.get("shapes") if isinstance(content, dict) else None
+        if not isinstance(rows, list):
+            raise ValueError(f"{path}: expected an object with a list under 'shapes'")
+        for i, row in enumerate(rows):
+            if not isinstance(row, dict) or not isinstance(row.get("id"), str):
+                raise ValueError(f"{path}: shapes[{i}]: expected an object with an 'id'")
+            name, category = row["id"], _text(row, "category")
             if category and found.setdefault(name, category) != category:
                 raise ValueError(
                     f"{path}: {name!r} is in category {category!r}, before in {found[name]!r}"
                 )
     return found
-
-
-def _category_rows(path: Path) -> list[tuple[Any, Any]]:
-    content = read_json(path)
-    if isinstance(content, dict) and isinstance(content.get("shapes"), list):
-        content = content["shapes"]
-    if isinstance(content, dict):
-        return list(content.items())
-    if isinstance(content, list) and all(isinstance(row, dict) and "id" in row for row in content):
-        return [(row["id"], row.get("category")) for row in content]
-    raise ValueError(f"{path}: expected a list of shapes with `id` and `category`")
 
 
 def read_embeddings(path: Path) -> tuple[Array, list[str]]:
