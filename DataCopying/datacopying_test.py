@@ -8,6 +8,7 @@ of held-out test shapes, as retrieve.py writes them.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import logging
 import sys
@@ -23,49 +24,49 @@ EMBEDDINGS = ("train", "test", "gen")
 
 def parser() -> argparse.ArgumentParser:
     made = cli.parser(__doc__, "seed", "json")
-    add = made.add_argument
-    add("gen", type=Path, help="retrieval result of the generated shapes (JSON)")
-    add("test", type=Path, help="retrieval result of the held-out shapes (JSON)")
-    add("--output", type=Path, metavar="FILE", help="write the result here (JSON)")
-    add("--csv", type=Path, metavar="FILE", help="per-sample table (default: beside --output)")
-    add(
-        "--missing",
-        choices=("error", "drop"),
-        default="error",
-        help="query without a usable neighbour: refuse, or leave out and count (default error)",
-    )
-    add(
-        "--quantile",
-        type=float,
-        default=0.01,
-        metavar="Q",
-        help="flag what is below this quantile of the test distances (default 0.01)",
-    )
-    add("--bootstrap", type=int, default=2000, metavar="N", help="draws, 0 = none (default 2000)")
-    add("--confidence", type=float, default=0.95, help="of the intervals (default 0.95)")
-    add(
-        "--categories",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="SHAPES",
-        help="shape lists (shapes.json) that give the categories of the shapes",
-    )
+    add = functools.partial(_add, made)
+    add("gen", Path, "retrieval result of the generated shapes (JSON)")
+    add("test", Path, "retrieval result of the held-out shapes (JSON)")
+    add("--output", Path, "write the result here (JSON)", metavar="FILE")
+    add("--csv", Path, "per-sample table (default beside --output)", metavar="FILE")
+    said = "query without a usable neighbour: refuse, or leave out and count (default error)"
+    add("--missing", str, said, choices=("error", "drop"), default="error")
+    said = "flag what is below this quantile of the test distances (default 0.01)"
+    add("--quantile", _share, said, metavar="Q", default=0.01)
+    add("--bootstrap", _count, "draws, 0 = none (default 2000)", metavar="N", default=2000)
+    add("--confidence", _share, "of the intervals (default 0.95)", metavar="C", default=0.95)
+    said = "shape lists (shapes.json) that give the categories of the shapes"
+    add("--categories", Path, said, metavar="SHAPES", nargs="+", default=[])
     for side in EMBEDDINGS:
-        add(f"--{side}-embeddings", type=Path, metavar="NPZ", help="for C_T; give all three")
-    add(
-        "--cells",
-        default="3",
-        metavar="K|categories",
-        help="cells of C_T: K by k-means on the training rows, or the categories (default 3)",
-    )
-    add(
-        "--tau",
-        type=float,
-        help="a cell of C_T counts above this share of the generated rows "
-        "(default 20 / their number)",
-    )
-    return made  # fmt: skip
+        add(f"--{side}-embeddings", Path, "for C_T; give all three", metavar="NPZ")
+    said = "cells of C_T: K by k-means on the training rows, or the categories (default 3)"
+    add("--cells", _cells, said, metavar="K|categories", default=3)
+    said = "a cell of C_T counts above this share of the generated rows (default 20 / their number)"
+    add("--tau", float, said)
+    return made
+
+
+def _add(made: argparse.ArgumentParser, name: str, kind: Any, said: str, **more: Any) -> None:
+    made.add_argument(name, type=kind, help=said, **more)
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected more than 0 and less than 1")
+    return value
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number from 0")
+    return int(text)
+
+
+def _cells(text: str) -> int | str:
+    if text != "categories" and not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text}: expected a number from 1 or `categories`")
+    return text if text == "categories" else int(text)
 
 
 @cli.guarded
@@ -75,6 +76,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = [getattr(args, f"{side}_embeddings") for side in EMBEDDINGS]
     if any(given) and not all(given):
         made.error("C_T needs --train-embeddings, --test-embeddings and --gen-embeddings")
+    if args.seed < 0:
+        made.error(f"--seed {args.seed}: expected 0 or more")
+    if {args.output, args.csv} & {args.gen, args.test}:
+        made.error("--output and --csv must not be an input")
     cli.set_up_logging(args)
     result = audit(args)
     if args.output:
@@ -151,11 +156,9 @@ def cell_statistic(args: argparse.Namespace) -> dict[str, Any]:
                 raise ValueError(f"{path}: categories: row {names.index('')} has none")
         labels: Any = tuple(np.array(names) for _, names in read)
         source = "cells are the categories"
-    elif args.cells.isdecimal() and int(args.cells):
-        labels = cells.kmeans_labels(sets, int(args.cells), args.seed)
-        source = f"{args.cells} k-means cells of the training embeddings"
     else:
-        raise ValueError(f"--cells {args.cells}: expected a number from 1 or `categories`")
+        labels = cells.kmeans_labels(sets, args.cells, args.seed)
+        source = f"{args.cells} k-means cells of the training embeddings"
     kept = sets[0].shape[1]
     dimensions = rows[0].shape[1]
     reduced_to = kept if kept < dimensions else None

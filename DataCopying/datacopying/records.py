@@ -64,8 +64,8 @@ def read_retrieval(path: Path, missing: str = "error") -> Retrieval:
     """Read a retrieval result in any of its layouts.
 
     Args:
-        missing: `error` refuses a query without a usable neighbour (none, no distance, NaN);
-                 `drop` leaves it out and lists it.
+        missing: `error` refuses a query without a usable neighbour (none, no distance, NaN, or
+                 listed in `<name>.failures.json`); `drop` leaves it out and lists it.
 
     Raises:
         OSError:    the file cannot be read.
@@ -85,6 +85,8 @@ def read_retrieval(path: Path, missing: str = "error") -> Retrieval:
             dropped.append((name, str(error)))
         except ValueError as error:
             raise ValueError(f"{path}: query {name!r}: {error}") from error
+    known = {query.id for query in queries} | {name for name, _ in dropped}
+    dropped += [row for row in _failed(path) if row[0] not in known]
     if dropped and missing == "error":
         name, reason = dropped[0]
         raise ValueError(
@@ -95,6 +97,27 @@ def read_retrieval(path: Path, missing: str = "error") -> Retrieval:
         left = f"; all {len(dropped)} were left out" if dropped else ""
         raise ValueError(f"{path}: empty: no usable query{left}; expected at least one")
     return Retrieval(path, "grouped" if grouped else "flat", queries, dropped)
+
+
+def _failed(path: Path) -> list[tuple[str, str]]:
+    """(id, reason) of the queries that retrieve.py could not answer."""
+    beside = path.with_suffix(".failures.json")
+    rows = read_failures(beside) if beside.exists() else []
+    return [(row["id"], f"has no neighbour: {row['error']}") for row in rows]
+
+
+def read_failures(path: Path) -> list[dict[str, str]]:
+    """Read a failure list (formats/failures.schema.json). ValueError names file and row."""
+    rows = read_json(path)
+    if not isinstance(rows, list) or not rows:
+        raise ValueError(f"{path}: expected a list of failures, found {_kind(rows)}")
+    for i, row in enumerate(rows):
+        keys = {"id", "stage", "error"} | (row.keys() if isinstance(row, dict) else set())
+        if not isinstance(row, dict) or not all(
+            isinstance(row.get(key), str) and row[key] for key in keys
+        ):
+            raise ValueError(f"{path}: row {i}: expected texts under id, stage and error")
+    return rows
 
 
 def _is_group(value: Any) -> bool:

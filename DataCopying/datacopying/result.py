@@ -38,15 +38,6 @@ class Settings:
     seed: int = 0
     missing: str = "error"
 
-    def __post_init__(self) -> None:
-        for name in ("quantile", "confidence"):
-            if not 0 < getattr(self, name) < 1:
-                value = getattr(self, name)
-                raise ValueError(f"--{name} {value}: expected more than 0 and less than 1")
-        for name in ("bootstrap", "seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"--{name} {getattr(self, name)}: expected 0 or more")
-
 
 def statistics(
     gen: Retrieval, test: Retrieval, listed: Mapping[str, str], settings: Settings

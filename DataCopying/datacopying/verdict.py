@@ -57,8 +57,8 @@ def _count(expected: float) -> str:
 def _against_chance(flagged: int, p_more: float) -> str:
     kind = finding(flagged, p_more)
     if kind == "copies":
-        return f", so chance does not explain them (p = {_p(p_more)})"
-    return f", so chance alone explains them (p = {_p(p_more)})" if kind == "chance" else ""
+        return f", so chance does not explain them (p {_p(p_more)})"
+    return f", so chance alone explains them (p {_p(p_more)})" if kind == "chance" else ""
 
 
 def overall(zu: Zu) -> str:
@@ -77,7 +77,7 @@ def overall(zu: Zu) -> str:
 
 
 def _p(p: float) -> str:
-    return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
+    return "< 0.0001" if p < 1e-4 else f"= {p:.2g}"
 
 
 def warnings(zu: Zu, rule: Rule, quantile: float, zero_test: int, tied: int) -> list[str]:

@@ -72,7 +72,7 @@ def test_impossible_numbers_of_cells_are_refused() -> None:
     with pytest.raises(ValueError, match="121 cells: expected 1 to 120"):
         kmeans_labels(sets, 121, seed=0)
     same = tuple(np.ones((n, 2)) for n in (9, 9, 9))
-    with pytest.raises(ValueError, match="2 cells: .* 1 different points"):
+    with pytest.raises(ValueError, match=r"2 cells: .* 1 different points"):
         kmeans_labels(same, 2, seed=0)  # type: ignore[arg-type]
 
 
