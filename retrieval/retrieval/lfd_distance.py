@@ -1,4 +1,4 @@
-"""Light field distance: exact nearest neighbours on the CPU (Chen et al. 2003; lfd.md, section 9).
+"""Light field distance: exact nearest neighbours on the CPU (Chen et al. 2003).
 
 LFD(A, B) is the least, over 10 x 10 rig pairs and 60 permutations of the ten views, of the weighted
 L1 distance of the 47 bytes of the ten image pairs. Four targets are compared at a time: the
@@ -23,25 +23,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .lfd_simd import (
-    CHUNKS,
-    FEATURES,
-    LANES,
-    ROW,
-    SIMD,
-    WEIGHT1,
-    aligned,
-    best_of,
-    bound_of,
-    kernel,
-    sad_rows,
-)
+from .lfd_simd import CHUNKS, FEATURES, ROW, SIMD, TARGETS, WEIGHT1, aligned, bounds, visit
 from .metrics import Found, Options
 from .permutations import view_permutations
 from .tables import Table
 
-SATURATED = 65535
-BLOCK = 16  # queries that share one pass over the bounds; also targets per vector of bounds
+BLOCK = 16  # queries that share one pass over the bounds
 _GROUPS = 25  # of four images, five groups for each pair of views
 _ROW_OFFSETS = (view_permutations() * 10 + np.arange(10)) * ROW  # (60, 10) bytes, row 10 a + b
 _WEIGHTS = np.array([1] * 36 + [2] * 11, np.uint16)
@@ -92,192 +79,27 @@ class Database:
 def prepare(table: Table) -> Database:
     """Lay out a table of n targets; 6.9 KB each."""
     n = len(table)
-    blocks = -(-n // BLOCK)
+    blocks = -(-n // TARGETS)
     rows = aligned((n, _GROUPS, CHUNKS, 4), np.uint64)
-    sums = np.zeros((blocks, BLOCK, 10, FEATURES), np.uint16)
-    flat_sums = sums.reshape(blocks * BLOCK, 10, FEATURES)
+    sums = np.zeros((blocks, TARGETS, 10, FEATURES), np.uint16)
+    flat_sums = sums.reshape(blocks * TARGETS, 10, FEATURES)
     for start in range(0, n, 1024):
         part = slice(start, min(start + 1024, n))
         pictures = images(table.rows(part))
         chunks = _chunked(pictures.swapaxes(1, 2)).reshape(-1, _GROUPS, 4, CHUNKS)
         rows[part] = chunks.transpose(0, 1, 3, 2)
         flat_sums[part] = rig_sums(pictures)
-    turned = aligned((blocks, 10, FEATURES, BLOCK), np.uint16)
+    turned = aligned((blocks, 10, FEATURES, TARGETS), np.uint16)
     turned[...] = sums.transpose(0, 2, 3, 1)
     return Database(rows, turned, turned.sum(axis=2, dtype=np.uint16))
 
 
-@kernel
-def _portable_rows(
-    query: Any,
-    image: int,
-    rows: Any,
-    place: int,
-    target: int,
-    pair: int,
-    out: Any,
-    row: int,
-    lane: int,
-) -> None:
-    """What sad_rows does, for the target in place `place` of four, on any processor."""
-    for group in range(5):
-        for j in range(4):
-            weight = np.uint32(0)
-            for byte in range(8 * CHUNKS):
-                a = query[image, byte]
-                b = rows[target, 5 * pair + group, byte >> 3, j, byte & 7]
-                difference = np.uint32(max(a, b)) - np.uint32(min(a, b))
-                weight += difference if byte < 8 * WEIGHT1 else difference + difference
-            n = 4 * group + j
-            out[row + n // 10, lane + 4 * (n % 10) + place] = weight
-
-
-@kernel
-def _four(query: Any, rows: Any, t: Any, offsets: Any, simd: bool, weights: Any, best: Any) -> None:
-    """Least saturated alignment of one query with targets t[0..3], per lane of `best` (80,).
-
-    query (100, 56) and rows (n, 25, 7, 4, 8) uint8, weights (100, 80) uint16 scratch.
-    """
-    size = 5 * CHUNKS * 32
-    for lane in range(LANES):
-        best[lane] = SATURATED
-    for rig in range(0, 10, 2):
-        for pair in range(5):
-            p0, p1 = (t[0] * 5 + pair) * size, (t[1] * 5 + pair) * size
-            p2, p3 = (t[2] * 5 + pair) * size, (t[3] * 5 + pair) * size
-            for half in range(2):
-                for view in range(10):
-                    image = (rig + half) * 10 + view
-                    row = view * 10 + 2 * pair
-                    if simd:
-                        at = row * ROW + half * LANES
-                        sad_rows(query, image * 8 * CHUNKS, rows, p0, p1, p2, p3, weights, at)
-                    else:
-                        for m in range(4):
-                            _portable_rows(
-                                query, image, rows, m, t[m], pair, weights, row, half * 40
-                            )
-        for g in range(60):
-            best_of(weights, offsets, g * 80, best)
-
-
-@kernel
-def _full(query: Any, rows: Any, target: int, offsets: Any, weights: Any) -> int:
-    """LFD of one pair in 64 bits, for values that do not fit 16."""
-    best = np.int64(1 << 40)
-    for rig in range(10):
-        for pair in range(5):
-            for view in range(10):
-                row = view * 10 + 2 * pair
-                _portable_rows(query, rig * 10 + view, rows, 0, target, pair, weights, row, 0)
-        for g in range(60):
-            for d in range(10):
-                total = np.int64(0)
-                for i in range(10):
-                    total += np.int64(weights[offsets[g, i] // ROW, 4 * d])
-                best = min(best, total)
-    return int(best)
-
-
-@kernel
-def _insert(index: Any, distance: Any, filled: int, target: int, value: int) -> int:
-    """Put (value, target) in its place of the sorted lists; returns how many are filled."""
-    k = len(index)
-    place = filled
-    while place > 0 and (
-        distance[place - 1] > value or (distance[place - 1] == value and index[place - 1] > target)
-    ):
-        if place < k:
-            index[place], distance[place] = index[place - 1], distance[place - 1]
-        place -= 1
-    if place < k:
-        index[place], distance[place] = target, value
-    return min(filled + 1, k)
-
-
-@kernel
-def _visit(
-    query: Any,
-    rows: Any,
-    order: Any,
-    bound: Any,
-    skip: int,
-    offsets: Any,
-    simd: bool,
-    index: Any,
-    distance: Any,
-) -> int:
-    """Nearest targets of one query; returns how many pairs were aligned.
-
-    order (n,) targets by rising `bound` (n,); index and distance (k,) are filled.
-    """
-    weights, best = np.empty((100, LANES), np.uint16), np.empty(LANES, np.uint16)
-    four = np.empty(4, np.int64)
-    at, filled, aligned, k = 0, 0, 0, len(index)
-    while at < len(order):
-        count = 0
-        while at < len(order) and count < 4:
-            target = order[at]
-            if filled == k and bound[target] > distance[k - 1]:
-                at = len(order)
-                break
-            at += 1
-            if target != skip:
-                four[count] = target
-                count += 1
-        if count == 0:
-            break
-        for m in range(count, 4):
-            four[m] = four[0]
-        _four(query, rows, four, offsets, simd, weights, best)
-        for m in range(count):
-            value = SATURATED
-            for lane in range(m, LANES, 4):
-                value = min(value, int(best[lane]))
-            if value == SATURATED:
-                value = _full(query, rows, four[m], offsets, weights)
-            filled = _insert(index, distance, filled, four[m], value)
-        aligned += count
-    return aligned
-
-
-@kernel
-def _bounds(query: Any, query_totals: Any, sums: Any, totals: Any, out: Any) -> None:
-    """Lower bounds of a block of queries against all targets.
-
-    query (b, 10, 47, 16), query_totals (b, 10, 16), sums and totals as in Database, all uint16;
-    out (b, 16 ceil(n / 16)) uint16.
-    """
-    best = np.empty(BLOCK, np.uint16)
-    half = 5 * FEATURES * 32
-    for block in range(len(sums)):
-        for q in range(len(query)):
-            for lane in range(BLOCK):
-                best[lane] = SATURATED
-            for d in range(10):
-                rig = block * 10 + d
-                for h in range(2):
-                    bound_of(
-                        query,
-                        (2 * q + h) * half,
-                        query_totals,
-                        (2 * q + h) * 160,
-                        sums,
-                        rig * FEATURES * 32,
-                        totals,
-                        rig * 32,
-                        best,
-                    )
-            for lane in range(BLOCK):
-                out[q, BLOCK * block + lane] = best[lane]
-
-
 def lower_bounds(sums: NDArray[np.uint16], database: Database) -> NDArray[np.uint16]:
     """(b, n) lower bounds of the LFD of b queries, given their (b, 10, 47) rig sums."""
-    spread = aligned((*sums.shape, BLOCK), np.uint16)
+    spread = aligned((*sums.shape, TARGETS), np.uint16)
     spread[...] = sums[..., None]
     out = np.empty((len(sums), 16 * len(database.sums)), np.uint16)
-    _bounds(spread, spread.sum(axis=2, dtype=np.uint16), database.sums, database.totals, out)
+    bounds(spread, spread.sum(axis=2, dtype=np.uint16), database.sums, database.totals, out)
     return out[:, : len(database)]
 
 
@@ -295,10 +117,10 @@ def _block(
     queries = _chunked(pictures).view(np.uint8)
     bound = lower_bounds(rig_sums(pictures), database) if pruning else np.zeros((b, n), np.uint16)
     index, distance = np.full((b, k), -1, np.int64), np.zeros((b, k), np.int64)
-    aligned = 0
+    count = 0
     for i in range(b):
         order = np.argsort(bound[i], kind="stable")
-        aligned += _visit(
+        count += visit(
             queries[i],
             rows,
             order,
@@ -309,7 +131,7 @@ def _block(
             index[i],
             distance[i],
         )
-    return index, distance, aligned
+    return index, distance, count
 
 
 def _wants_gpu(device: str) -> bool:

@@ -1,10 +1,10 @@
-"""Vector instructions for the light field distance, as LLVM code that numba kernels call.
+"""Kernels of the light field distance: numba around vector instructions written in LLVM.
 
-numba cannot be made to vectorise these three loops well from Python, so each is written out once
-as a straight run of vector operations. `sad_rows` needs AVX2 (`SIMD` says whether it may be used);
-the other two use generic vectors, which LLVM translates for every processor.
-
-Addresses are counted in bytes from the start of contiguous arrays; nothing is bounds-checked.
+numba cannot be made to vectorise the three inner loops well from Python, so each is written out
+once as a straight run of vector operations. `sad_rows` needs AVX2 (`SIMD` says whether it may be
+used, else `_portable_rows` does the same); the other two use generic vectors, which LLVM translates
+for every processor. Addresses are counted in bytes from the start of contiguous arrays; nothing is
+bounds-checked. All of it is one file because numba's disk cache watches just the file of a kernel.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ FEATURES = 47
 LANES = 80  # 2 query rigs x 10 target rigs x 4 targets
 ROW = 2 * LANES  # bytes
 VECTOR = 32  # bytes
+TARGETS = 16  # per vector of bounds
+SATURATED = 65535
 
 SIMD = bool(llvm.get_host_cpu_features().get("avx2", False)) and not (
     numba.config.CPU_NAME or numba.config.CPU_FEATURES
@@ -239,3 +241,168 @@ def bound_of(
     """
     signature = types.void(query, query_at, total, total_at, sums, sums_at, totals, totals_at, best)
     return signature, _void(_emit_bound_of)
+
+
+@kernel
+def _portable_rows(
+    query: Any,
+    image: int,
+    rows: Any,
+    place: int,
+    target: int,
+    pair: int,
+    out: Any,
+    row: int,
+    lane: int,
+) -> None:
+    """What sad_rows does, for the target in place `place` of four, on any processor."""
+    for group in range(5):
+        for j in range(4):
+            weight = np.uint32(0)
+            for byte in range(8 * CHUNKS):
+                a = query[image, byte]
+                b = rows[target, 5 * pair + group, byte >> 3, j, byte & 7]
+                difference = np.uint32(max(a, b)) - np.uint32(min(a, b))
+                weight += difference if byte < 8 * WEIGHT1 else difference + difference
+            n = 4 * group + j
+            out[row + n // 10, lane + 4 * (n % 10) + place] = weight
+
+
+@kernel
+def _four(query: Any, rows: Any, t: Any, offsets: Any, simd: bool, weights: Any, best: Any) -> None:
+    """Least saturated alignment of one query with targets t[0..3], per lane of `best` (80,).
+
+    query (100, 56) and rows (n, 25, 7, 4, 8) uint8, weights (100, 80) uint16 scratch.
+    """
+    size = 5 * CHUNKS * 32
+    for lane in range(LANES):
+        best[lane] = SATURATED
+    for rig in range(0, 10, 2):
+        for pair in range(5):
+            p0, p1 = (t[0] * 5 + pair) * size, (t[1] * 5 + pair) * size
+            p2, p3 = (t[2] * 5 + pair) * size, (t[3] * 5 + pair) * size
+            for half in range(2):
+                for view in range(10):
+                    image = (rig + half) * 10 + view
+                    row = view * 10 + 2 * pair
+                    if simd:
+                        at = row * ROW + half * LANES
+                        sad_rows(query, image * 8 * CHUNKS, rows, p0, p1, p2, p3, weights, at)
+                    else:
+                        for m in range(4):
+                            _portable_rows(
+                                query, image, rows, m, t[m], pair, weights, row, half * 40
+                            )
+        for g in range(60):
+            best_of(weights, offsets, g * 80, best)
+
+
+@kernel
+def _full(query: Any, rows: Any, target: int, offsets: Any, weights: Any) -> int:
+    """LFD of one pair in 64 bits, for values that do not fit 16."""
+    best = np.int64(1 << 40)
+    for rig in range(10):
+        for pair in range(5):
+            for view in range(10):
+                row = view * 10 + 2 * pair
+                _portable_rows(query, rig * 10 + view, rows, 0, target, pair, weights, row, 0)
+        for g in range(60):
+            for d in range(10):
+                total = np.int64(0)
+                for i in range(10):
+                    total += np.int64(weights[offsets[g, i] // ROW, 4 * d])
+                best = min(best, total)
+    return int(best)
+
+
+@kernel
+def _insert(index: Any, distance: Any, filled: int, target: int, value: int) -> int:
+    """Put (value, target) in its place of the sorted lists; returns how many are filled."""
+    k = len(index)
+    place = filled
+    while place > 0 and (
+        distance[place - 1] > value or (distance[place - 1] == value and index[place - 1] > target)
+    ):
+        if place < k:
+            index[place], distance[place] = index[place - 1], distance[place - 1]
+        place -= 1
+    if place < k:
+        index[place], distance[place] = target, value
+    return min(filled + 1, k)
+
+
+@kernel
+def visit(
+    query: Any,
+    rows: Any,
+    order: Any,
+    bound: Any,
+    skip: int,
+    offsets: Any,
+    simd: bool,
+    index: Any,
+    distance: Any,
+) -> int:
+    """Nearest targets of one query; returns how many pairs were aligned.
+
+    order (n,) targets by rising `bound` (n,); index and distance (k,) are filled.
+    """
+    weights, best = np.empty((100, LANES), np.uint16), np.empty(LANES, np.uint16)
+    four = np.empty(4, np.int64)
+    at, filled, aligned, k = 0, 0, 0, len(index)
+    while at < len(order):
+        count = 0
+        while at < len(order) and count < 4:
+            target = order[at]
+            if filled == k and bound[target] > distance[k - 1]:
+                at = len(order)
+                break
+            at += 1
+            if target != skip:
+                four[count] = target
+                count += 1
+        if count == 0:
+            break
+        for m in range(count, 4):
+            four[m] = four[0]
+        _four(query, rows, four, offsets, simd, weights, best)
+        for m in range(count):
+            value = SATURATED
+            for lane in range(m, LANES, 4):
+                value = min(value, int(best[lane]))
+            if value == SATURATED:
+                value = _full(query, rows, four[m], offsets, weights)
+            filled = _insert(index, distance, filled, four[m], value)
+        aligned += count
+    return aligned
+
+
+@kernel
+def bounds(query: Any, query_totals: Any, sums: Any, totals: Any, out: Any) -> None:
+    """Lower bounds of a block of queries against all targets.
+
+    query (b, 10, 47, 16), query_totals (b, 10, 16), sums and totals as in Database, all uint16;
+    out (b, 16 ceil(n / 16)) uint16.
+    """
+    best = np.empty(TARGETS, np.uint16)
+    half = 5 * FEATURES * 32
+    for block in range(len(sums)):
+        for q in range(len(query)):
+            for lane in range(TARGETS):
+                best[lane] = SATURATED
+            for d in range(10):
+                rig = block * 10 + d
+                for h in range(2):
+                    bound_of(
+                        query,
+                        (2 * q + h) * half,
+                        query_totals,
+                        (2 * q + h) * 160,
+                        sums,
+                        rig * FEATURES * 32,
+                        totals,
+                        rig * 32,
+                        best,
+                    )
+            for lane in range(TARGETS):
+                out[q, TARGETS * block + lane] = best[lane]

@@ -1,4 +1,4 @@
-"""The sixty ways in which ten views of a dodecahedron pass into each other (lfd.md, appendix B)."""
+"""The sixty ways in which ten views of a dodecahedron pass into each other."""
 
 from __future__ import annotations
 

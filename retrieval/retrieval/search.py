@@ -121,7 +121,8 @@ def _search_group(
         else:
             whole = len(chunk) == len(query)
             asked = query if whole else query.rows(chunk)
-            index, distance = metric.nearest(asked, part, k, local[skip[chunk]], options)
+            most = min(k, len(part))
+            index, distance = metric.nearest(asked, part, most, local[skip[chunk]], options)
             journal.add(key, [index.tolist(), distance.tolist()])
         for i, rows, values in zip(chunk, *journal.done[key], strict=True):
             found[i] = _neighbours(part, rows, values)
