@@ -22,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
     made = cli.parser(__doc__, "seed", "json")
     made.add_argument("--repeats", type=int, default=8, metavar="N", help="runs (default 8)")
     made.add_argument("--quantile", type=float, default=0.01, help="of the flags (default 0.01)")
-    made.add_argument("--bootstrap", type=int, default=2000, help="draws a run (default 2000)")
+    made.add_argument("--bootstrap", type=int, default=500, help="draws a run (default 500)")
     return made
 
 

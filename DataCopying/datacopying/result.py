@@ -153,7 +153,7 @@ def notes(result: Section) -> dict[str, str]:
     if any(row["distance"] is None for row in result["samples"]):
         found["samples.distance"] = "infinite, ranked last"
     if result["c_t"] is None:
-        found["c_t"] = "no embeddings given; categories hold a per-class Z_U instead"
+        found["c_t"] = "no embeddings given; `categories` is a per-class Z_U, not C_T"
     elif result["c_t"]["c_t"] is None:
         found["c_t.c_t"] = "no cell holds a share of generated shapes above tau"
     return found

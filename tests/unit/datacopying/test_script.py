@@ -79,6 +79,7 @@ def test_the_result_is_strict_valid_and_finds_the_copies(
     record = strict(output.with_suffix(".run.json").read_text())
     assert set(record["inputs"]) == set(pair)
     assert record["counts"]["gen"] == 500
+    jsonschema.validate(record, json.loads((ROOT / "formats/run.schema.json").read_text()))
 
 
 def test_the_result_does_not_depend_on_the_order_of_queries(
