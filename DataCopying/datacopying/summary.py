@@ -6,7 +6,7 @@ import csv
 import io
 from typing import Any
 
-SHOWN = 10  # categories and training shapes in the text; all are in the JSON
+SHOWN = 5  # rows of a table in the text; all are in the JSON
 
 Section = dict[str, Any]
 
@@ -38,6 +38,7 @@ def text(result: Section) -> str:
         f"distance       median {_number(zu['median_gen'])} generated, "
         f"{_number(zu['median_test'])} test; at 0: {excess['zero_gen']} of {zu['n_gen']} "
         f"generated, {excess['zero_test']} of {zu['n_test']} test",
+        *_samples(result["samples"]),
         *_training(result["training_shapes"]),
         *_categories(result["categories"]),
         *_cells(result["c_t"]),
@@ -57,13 +58,29 @@ def _number(value: float | None) -> str:
     return "infinite" if value is None else f"{value:.6g}"
 
 
+def _samples(rows: list[Section]) -> list[str]:
+    flagged = [row for row in rows if row["flagged"]]
+    lines = [
+        f"  {row['id']}: {_number(row['distance'])} from {row['nearest_id'] or '(no id)'}, "
+        f"percentile {100 * row['percentile']:.2f} among test distances"
+        for row in flagged[:SHOWN]
+    ]
+    return [f"closest        {len(flagged)} flagged", *lines, *_more(flagged)] if flagged else []
+
+
 def _training(rows: list[Section]) -> list[str]:
     often = [row for row in rows if row["flagged"]]
-    return [
-        f"copied         {row['id']}: nearest to {row['generated']} generated ({row['flagged']} "
-        f"flagged) and {row['held_out']} test shapes"
+    lines = [
+        f"  {row['id']}: nearest to {row['generated']} generated ({row['flagged']} flagged) and "
+        f"{row['held_out']} test shapes"
         for row in often[:SHOWN]
-    ] + ([f"copied         ... {len(often) - SHOWN} more"] if len(often) > SHOWN else [])
+    ]
+    head = f"their sources  {len(often)} training shapes"
+    return [head, *lines, *_more(often)] if often else []
+
+
+def _more(rows: list[Section]) -> list[str]:
+    return [f"  ... {len(rows) - SHOWN} more"] if len(rows) > SHOWN else []
 
 
 def _categories(section: Section) -> list[str]:
@@ -81,7 +98,7 @@ def _categories(section: Section) -> list[str]:
             f"q = {row['q']:.3g}, {row['flagged']} flagged "
             f"({row['n_gen']} generated, {row['n_test']} test)"
         )
-    return lines
+    return lines + _more(tested)
 
 
 def _cells(section: Section | None) -> list[str]:

@@ -256,6 +256,7 @@ def test_the_calibration_table_sees_the_copies(capsys: pytest.CaptureFixture[str
     rows = json.loads(capsys.readouterr().out)
     tenth = next(row for row in rows if row["copies"] == 0.1)
     assert tenth["z_u"] > 1
+    assert tenth["caught"] == 1
     assert all(abs(row["excess"] - row["copies"]) < 0.02 for row in rows)
     assert calibration.main(["--repeats", "1", "--bootstrap", "9"]) == 0
     assert capsys.readouterr().out.count("\n| ") == len(calibration.SHARES) + 1
