@@ -10,18 +10,17 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from .jit import kernel
 from .lfd_art import GRID, QUARTER, RADIUS, art_bytes, farthest, fold
-from .lfd_bits import SIZE, WORDS, Image, area, bounds, lowest, rim
+from .lfd_bits import SIZE, WORDS, Image, area, bounds, rim, runs
 from .lfd_cameras import RIGS, VIEWS
 from .lfd_outline import LONGEST, outline
 from .lfd_raster import silhouettes
 
 FOURIER = 10
 _STRIDE = 32  # samples between exactly computed angles
-_ONE = np.uint64(1)
 
 
 def describe(
@@ -45,12 +44,12 @@ def describe(
     views = RIGS * VIEWS
     boxes = np.zeros((views, 4), np.int64)
     counts = np.zeros(views, np.int64)
-    scales, centres = np.zeros(views), np.zeros(views)
+    scales = np.zeros(views)
     folded = np.zeros((views, 4, QUARTER * QUARTER))
     small = np.zeros((views, FOURIER + 2), np.uint8)
-    _describe_views(images, boxes, counts, scales, centres, folded, small)
+    _describe_views(images, boxes, counts, scales, folded, small)
     return {
-        "art": art_bytes(images, boxes, scales, counts, folded, centres).reshape(RIGS, VIEWS, -1),
+        "art": art_bytes(images, boxes, scales, counts, folded).reshape(RIGS, VIEWS, -1),
         "fd": small[:, :FOURIER].reshape(RIGS, VIEWS, FOURIER),
         "cir": small[:, FOURIER].reshape(RIGS, VIEWS),
         "ecc": small[:, FOURIER + 1].reshape(RIGS, VIEWS),
@@ -75,17 +74,16 @@ def _checked(
     return vertices, faces
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _describe_views(
     images: NDArray[np.uint64],
     boxes: NDArray[np.int64],
     counts: NDArray[np.int64],
     scales: NDArray[np.float64],
-    centres: NDArray[np.float64],
     folded: NDArray[np.float64],
     small: NDArray[np.uint8],
 ) -> None:
-    """Everything of all views but the final region moments; the last six arrays are filled."""
+    """Everything of all views but the final region moments; the last five arrays are filled."""
     work = np.empty((4, SIZE, WORDS), np.uint64)
     xs, ys = np.empty(LONGEST, np.int16), np.empty(LONGEST, np.int16)
     waves, samples = np.empty((4, LONGEST)), np.empty(LONGEST)
@@ -105,14 +103,14 @@ def _describe_views(
             image, box = images[view], boxes[view]
             # only specks in all ten views: the program crashes; here they sit on the centre
             scales[view] = RADIUS / reach if reach > 0 else 0.0
-            centres[view] = fold(image, box, scales[view], grid, folded[view])
+            fold(image, box, scales[view], grid, folded[view])
             small[view, FOURIER] = _circularity(image, box, counts[view])
             small[view, FOURIER + 1] = _eccentricity(image, box, counts[view])
             length = outline(image, work, xs, ys)
             _fourier(xs, ys, length, box, samples, waves, small[view])
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _circularity(image: Image, box: NDArray[np.int64], count: int) -> int:
     edge = rim(image, box[0], box[1])
     if edge == 0:
@@ -120,29 +118,26 @@ def _circularity(image: Image, box: NDArray[np.int64], count: int) -> int:
     return min(255, int(256 * min(1.0, (12.5663704 * count) / (edge * edge))))
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _eccentricity(image: Image, box: NDArray[np.int64], count: int) -> int:
     if count < 2:
         return 0
     xx, yy, xy = 0, 0, 0  # four times the central moments: exact integers
+    starts, stops = np.empty(128, np.int64), np.empty(128, np.int64)
     for y in range(box[0], box[1] + 1):
-        dy, across, n = 2 * y - (box[0] + box[1]), 0, 0
-        for word in range(WORDS):
-            bits = image[y, word]
-            while bits:
-                dx = 2 * (64 * word + lowest(bits)) - (box[2] + box[3])
-                across += dx
-                xx += dx * dx
-                n += 1
-                bits &= bits - _ONE
-        yy += dy * dy * n
-        xy += dy * across
+        dy = 2 * y - (box[0] + box[1])
+        for k in range(runs(image, y, starts, stops)):
+            n = stops[k] - starts[k]
+            middle = starts[k] + stops[k] - 1 - (box[2] + box[3])
+            xx += n * middle * middle + (n * n * n - n) // 3
+            yy += n * dy * dy
+            xy += n * dy * middle
     i20, i02, i11 = xx / 4.0, yy / 4.0, xy / 4.0
     value = ((i20 - i02) * (i20 - i02) + 4 * (i11 * i11)) / ((i20 + i02) * (i20 + i02))
     return min(255, int(256 * min(1.0, value)))
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _fourier(
     xs: NDArray[np.int16],
     ys: NDArray[np.int16],
@@ -167,7 +162,7 @@ def _fourier(
         out[m - 1] = min(255, int(512 * (math.sqrt(re * re + im * im) / total)))
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _first_wave(length: int, waves: NDArray[np.float64]) -> None:
     """Rows 0, 1 and 2, 3: cos and sin of 2 pi i / length, to 1e-15."""
     turn = 2 * math.pi / length
@@ -182,7 +177,7 @@ def _first_wave(length: int, waves: NDArray[np.float64]) -> None:
         waves[2, i], waves[3, i] = waves[0, i], waves[1, i]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def _project(
     samples: NDArray[np.float64], waves: NDArray[np.float64], length: int
 ) -> tuple[float, float]:

@@ -10,10 +10,10 @@ import functools
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from .lfd_bits import SIZE, WORDS, Image, lowest, row_ends
+from .jit import kernel
+from .lfd_bits import SIZE, Image, pixel, row_ends, runs
 
 PI = 3.141592653
 ANGULAR, RADIAL, RADIUS = 12, 3, 50
@@ -22,7 +22,6 @@ ORDERS = ANGULAR * RADIAL
 QUARTER = RADIUS + 1
 
 _NEAR = 1e-7  # closer than this to a whole number, the order of summation may decide the byte
-_EVEN, _NONE, _ONE = 2, np.uint64(0), np.uint64(1)
 
 
 @functools.cache
@@ -38,7 +37,7 @@ def tables() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return full, np.stack([quarter[0, ~odd], quarter[1, ~odd], quarter[0, odd], quarter[1, odd]])
 
 
-@njit(cache=True)
+@kernel()
 def _fill_table(full: NDArray[np.float64]) -> None:
     for a in range(GRID - 1):
         for b in range(GRID - 1):
@@ -51,14 +50,14 @@ def _fill_table(full: NDArray[np.float64]) -> None:
                     full[1, order, a, b] = radial * math.sin(theta * (order // RADIAL))
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def fold(
     image: Image,
     box: NDArray[np.int64],
     scale: float,
     grid: NDArray[np.float64],
     folded: NDArray[np.float64],
-) -> float:
+) -> None:
     """Spread the object pixels of one view over the table and fold by parity about its centre.
 
     Args:
@@ -70,8 +69,7 @@ def fold(
                 odd in both, odd in x and even in y, even in x and odd in y. These meet
                 Re and Im of even angular orders, then Re and Im of odd ones.
 
-    Returns:
-        Weight on the very centre, where Re is 1 for odd angular orders too.
+    At the very centre Re is 1 for odd angular orders too, so it takes part as even there.
     """
     grid[:] = 0.0
     _splat(image, box, scale, grid)
@@ -87,93 +85,53 @@ def fold(
             folded[1, place] = right[0] - right[1] - left[0] + left[1]
             folded[2, place] = right[0] + right[1] - left[0] - left[1]
             folded[3, place] = right[0] - right[1] + left[0] - left[1]
-    centre = grid[RADIUS, RADIUS]
-    folded[2, 0] = centre
-    return centre
+    folded[2, 0] = grid[RADIUS, RADIUS]
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _splat(image: Image, box: NDArray[np.int64], scale: float, grid: NDArray[np.float64]) -> None:
     """Bilinear weights of all object pixels on the table cells, row by row."""
     y0, y1, x0, x1 = box
     cx, cy = (x0 + x1) / 2.0, (y0 + y1) / 2.0
     cell = np.empty(SIZE + 1, np.int64)
+    cell_start = np.full(GRID + 1, SIZE)
     low = np.zeros(SIZE + 1)  # running sums of the weights on the cell and on the next one
     high = np.zeros(SIZE + 1)
     cell_low, cell_high = np.zeros(GRID), np.zeros(GRID)
     for x in range(x0, x1 + 1):
         t = (x - cx) * scale + RADIUS
         cell[x] = int(t)
+        cell_start[cell[x]] = min(cell_start[cell[x]], x)
         low[x + 1] = low[x] + (1.0 - (t - cell[x]))
         high[x + 1] = high[x] + (t - cell[x])
         cell_low[cell[x]] += 1.0 - (t - cell[x])
         cell_high[cell[x]] += t - cell[x]
     row = np.zeros(GRID)
+    starts, stops = np.empty(128, np.int64), np.empty(128, np.int64)
     for y in range(y0, y1 + 1):
-        first, last = _row_weights(image, y, cell, low, high, cell_low, cell_high, row)
+        count = runs(image, y, starts, stops)
+        if count == 0:
+            continue
+        for k in range(count):
+            x, stop = starts[k], stops[k]
+            a, b = cell[x], cell[stop - 1]
+            if b > a:  # all pixels of the cells between, then those of the two at the ends
+                for inner in range(a + 1, b):
+                    row[inner] += cell_low[inner]
+                for inner in range(a + 1, b):
+                    row[inner + 1] += cell_high[inner]
+                row[b] += low[stop] - low[cell_start[b]]
+                row[b + 1] += high[stop] - high[cell_start[b]]
+                stop = cell_start[a + 1]
+            row[a] += low[stop] - low[x]
+            row[a + 1] += high[stop] - high[x]
         t = (y - cy) * scale + RADIUS
         at = int(t)
         share = t - at
-        for a in range(first, last + 2):
+        for a in range(cell[starts[0]], cell[stops[count - 1] - 1] + 2):
             grid[at, a] += row[a] * (1.0 - share)
-        for a in range(first, last + 2):
             grid[at + 1, a] += row[a] * share
             row[a] = 0.0
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _row_weights(
-    image: Image,
-    y: int,
-    cell: NDArray[np.int64],
-    low: NDArray[np.float64],
-    high: NDArray[np.float64],
-    cell_low: NDArray[np.float64],
-    cell_high: NDArray[np.float64],
-    row: NDArray[np.float64],
-) -> tuple[int, int]:
-    """Add the weights of one image row to `row`; the first and last cell they start from."""
-    first, last = GRID, -2
-    word, bits = 0, image[y, 0]
-    while True:
-        while not bits and word < WORDS - 1:
-            word += 1
-            bits = image[y, word]
-        if not bits:
-            break
-        start = lowest(bits)
-        rest = ~bits >> np.uint64(start)
-        length = lowest(rest) if rest else 64 - start
-        length = min(length, 64 - start)
-        bits = bits & ~_run(start, length)
-        x, stop = 64 * word + start, 64 * word + start + length
-        a, b = cell[x], cell[stop - 1]
-        first, last = min(first, a), max(last, b)
-        if a == b:
-            row[a] += low[stop] - low[x]
-            row[a + 1] += high[stop] - high[x]
-        else:
-            edge = x
-            while cell[edge] == a:
-                edge += 1
-            row[a] += low[edge] - low[x]
-            row[a + 1] += high[edge] - high[x]
-            for inner in range(a + 1, b):
-                row[inner] += cell_low[inner]
-            for inner in range(a + 1, b):
-                row[inner + 1] += cell_high[inner]
-            edge = stop
-            while cell[edge - 1] == b:
-                edge -= 1
-            row[b] += low[stop] - low[edge]
-            row[b + 1] += high[stop] - high[edge]
-    return first, last
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _run(start: int, length: int) -> np.uint64:
-    """Word with `length` bits set from `start` on, 1 <= length."""
-    return (np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(64 - length)) << np.uint64(start)
 
 
 def art_bytes(
@@ -182,14 +140,13 @@ def art_bytes(
     scales: NDArray[np.float64],
     counts: NDArray[np.int64],
     folded: NDArray[np.float64],
-    centres: NDArray[np.float64],
 ) -> NDArray[np.uint8]:
     """The 35 bytes of every view, (views, 35) uint8.
 
     Args:
         images, boxes, scales: as for `fold`, one row a view.
         counts:  (views,) object pixels; a view without any gets zeros.
-        folded, centres: what `fold` left and returned.
+        folded:  what `fold` left.
     """
     full, quarter = tables()
     parts = [folded[:, k] @ quarter[k].T for k in range(4)]  # (views, 18) each
@@ -207,7 +164,7 @@ def art_bytes(
     return np.minimum(levels[:, 1:], 255).astype(np.uint8)
 
 
-@njit(cache=True)
+@kernel()
 def _in_order(
     image: Image, box: NDArray[np.int64], scale: float, count: int, full: NDArray[np.float64]
 ) -> NDArray[np.float64]:
@@ -218,7 +175,7 @@ def _in_order(
         ty = (y - cy) * scale + RADIUS
         b = int(ty)
         for x in range(box[2], box[3] + 1):
-            if (image[y, x >> 6] >> np.uint64(x & 63)) & _ONE == _NONE:
+            if not pixel(image, y, x):
                 continue
             tx = (x - cx) * scale + RADIUS
             a = int(tx)
@@ -236,7 +193,7 @@ def _in_order(
     return values
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def farthest(image: Image, box: NDArray[np.int64]) -> float:
     """Largest distance of an object pixel from the middle of the box."""
     cx, cy = (box[2] + box[3]) / 2.0, (box[0] + box[1]) / 2.0

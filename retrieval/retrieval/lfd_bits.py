@@ -1,4 +1,4 @@
-"""Silhouettes as bit rows: (256, 4) uint64, bit x % 64 of word x // 64 in row y; y = 0 is the bottom.
+"""Silhouettes as bit rows: (256, 4) uint64, bit x % 64 of word x // 64 of row y, row 0 lowest.
 
 Objects keep 14 pixels away from the rim (a unit box stays within 111 pixels of the middle, growing
 adds 3), so neighbours of object pixels always exist.
@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from .jit import inlined, kernel
 
 SIZE, WORDS = 256, 4
 Image = NDArray[np.uint64]
 
-_NONE, _ONE = np.uint64(0), np.uint64(1)
+_NONE, _ONE, _ALL = np.uint64(0), np.uint64(1), np.uint64(0xFFFFFFFFFFFFFFFF)
 _63 = np.uint64(63)
 
 
@@ -42,36 +44,36 @@ lowest = _count_intrinsic("llvm.cttz", True)  # place of the lowest bit set, 64 
 _above = _count_intrinsic("llvm.ctlz", True)  # zeros above the highest bit set, 64 for 0
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined()
 def highest(word: np.uint64) -> int:
     return 63 - _above(word)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined()
 def pixel(image: Image, y: int, x: int) -> bool:
     return (image[y, x >> 6] >> np.uint64(x & 63)) & _ONE != _NONE
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined()
 def set_pixel(image: Image, y: int, x: int) -> None:
     image[y, x >> 6] |= _ONE << np.uint64(x & 63)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined()
 def before(image: Image, y: int, word: int) -> np.uint64:
     """Word of a row moved by +1 in x: bit x tells of pixel x - 1."""
     low = image[y, word - 1] >> _63 if word > 0 else _NONE
     return (image[y, word] << _ONE) | low
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined()
 def after(image: Image, y: int, word: int) -> np.uint64:
     """Word of a row moved by -1 in x: bit x tells of pixel x + 1."""
     high = image[y, word + 1] << _63 if word < WORDS - 1 else _NONE
     return (image[y, word] >> _ONE) | high
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def row_ends(image: Image, y: int) -> tuple[int, int]:
     """First and last x of a row, (256, -1) when it is empty."""
     first, last = SIZE, -1
@@ -83,7 +85,27 @@ def row_ends(image: Image, y: int) -> tuple[int, int]:
     return first, last
 
 
-@njit(cache=True, nogil=True)
+@kernel()
+def runs(image: Image, y: int, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> int:
+    """Number of runs of object pixels in a row, a word at a time: starts <= x < stops, (128,)."""
+    count = 0
+    for word in range(WORDS):
+        bits = image[y, word]
+        while bits:
+            start = lowest(bits)
+            stop = lowest(~(bits | ((_ONE << np.uint64(start)) - _ONE)))
+            starts[count], stops[count] = 64 * word + start, 64 * word + stop
+            count += 1
+            bits = bits & ~_below(stop)
+    return count
+
+
+@inlined()
+def _below(count: int) -> np.uint64:
+    return ~(_ALL << np.uint64(count)) if count < 64 else _ALL
+
+
+@kernel()
 def bounds(image: Image) -> tuple[int, int, int, int]:
     """(y0, y1, x0, x1) of the object pixels, ends included; (256, -1, 256, -1) without any."""
     y0, y1, x0, x1 = SIZE, -1, SIZE, -1
@@ -96,7 +118,7 @@ def bounds(image: Image) -> tuple[int, int, int, int]:
     return y0, y1, x0, x1
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def area(image: Image, y0: int, y1: int) -> int:
     """Number of object pixels in the rows y0 to y1."""
     total = 0
@@ -106,7 +128,7 @@ def area(image: Image, y0: int, y1: int) -> int:
     return total
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def rim(image: Image, y0: int, y1: int) -> int:
     """Number of object pixels with a background pixel among their eight neighbours."""
     total = 0
@@ -120,7 +142,7 @@ def rim(image: Image, y0: int, y1: int) -> int:
     return total
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def grow_square(image: Image, y0: int, y1: int, grown: Image) -> None:
     """Grow by the 3 x 3 square; rows y0 to y1 hold the object. `grown` is overwritten."""
     grown[:] = _NONE
@@ -131,7 +153,7 @@ def grow_square(image: Image, y0: int, y1: int, grown: Image) -> None:
                 grown[near, word] |= wide
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def grow_disc(image: Image, y0: int, y1: int, grown: Image) -> None:
     """Grow by the 5 x 5 square without its corners; rows y0 to y1 hold the object."""
     grown[:] = _NONE

@@ -1,8 +1,8 @@
 """The 100 orthographic cameras of the light field descriptor, version 1.8.
 
-Ten rigs, each the first ten vertices of a dodecahedron; the opposite view would be the mirror image.
-Source: Chen, Tian, Shen, Ouhyoung, "On Visual Similarity Based 3D Model Retrieval", 2003. The decimals
-are those of its program: an ideal dodecahedron gives other bytes.
+Ten rigs, each the first ten vertices of a dodecahedron; the opposite views would be mirror images.
+Source: Chen, Tian, Shen, Ouhyoung, "On Visual Similarity Based 3D Model Retrieval", 2003. The
+decimals are those of its program: an ideal dodecahedron gives other bytes.
 """
 
 from __future__ import annotations
@@ -135,11 +135,12 @@ def projections() -> NDArray[np.float32]:
 
 def _dot(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
     product = a * b
-    return product[:, 0] + product[:, 1] + product[:, 2]
+    total: NDArray[np.float32] = product[:, 0] + product[:, 1] + product[:, 2]
+    return total
 
 
 def _unit(a: NDArray[np.float32]) -> NDArray[np.float32]:
-    return a / np.sqrt(_dot(a, a))[:, None]
+    return np.asarray(a / np.sqrt(_dot(a, a))[:, None], np.float32)
 
 
 def _cross(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -7,9 +7,9 @@ parts, grow it until it is one, thin the grown image back towards the silhouette
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from .jit import inlined, kernel
 from .lfd_bits import (
     SIZE,
     WORDS,
@@ -41,7 +41,7 @@ _PROBES = np.array(
 )
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def trace(image: Image, y0: int, mark: Image, xs: NDArray[np.int16], ys: NDArray[np.int16]) -> int:
     """Follow the outline from the first object pixel of row y0, the lowest that has one.
 
@@ -86,7 +86,7 @@ def trace(image: Image, y0: int, mark: Image, xs: NDArray[np.int16], ys: NDArray
     return -1
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def is_one_part(image: Image, mark: Image, reach: Image) -> bool:
     """Whether more than 95 % of the object is marked or enclosed by marked pixels.
 
@@ -112,7 +112,7 @@ def is_one_part(image: Image, mark: Image, reach: Image) -> bool:
     return total > 0 and (total - outside) / total > 0.95
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined()
 def _below(count: int) -> np.uint64:
     """Word whose lowest `count` bits are set, count clipped to 0..64."""
     if count <= 0:
@@ -120,7 +120,7 @@ def _below(count: int) -> np.uint64:
     return _ALL >> np.uint64(64 - min(count, 64))
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _spread(reach: Image, mark: Image, source: int, y: int) -> bool:
     """Let the reached pixels of row `source` flow into row y and along it."""
     fresh = False
@@ -144,7 +144,7 @@ def _spread(reach: Image, mark: Image, source: int, y: int) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def outline(
     silhouette: Image, work: NDArray[np.uint64], xs: NDArray[np.int16], ys: NDArray[np.int16]
 ) -> int:
@@ -175,7 +175,7 @@ def outline(
     return trace(grown, bounds(grown)[0], mark, xs, ys)
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def thin(image: Image, keep: Image, y0: int, y1: int, drop: Image) -> None:
     """Remove pixels of `image` outside `keep` from its rim inwards, without tearing it.
 
@@ -203,7 +203,7 @@ def thin(image: Image, keep: Image, y0: int, y1: int, drop: Image) -> None:
                         image[y, word] &= ~drop[y, word]
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined()
 def _neighbour(image: Image, y: int, word: int, side: int) -> np.uint64:
     if side == 0:
         return image[y - 1, word]
@@ -214,7 +214,7 @@ def _neighbour(image: Image, y: int, word: int, side: int) -> np.uint64:
     return after(image, y, word)
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _removable(image: Image, y: int, word: int) -> np.uint64:
     """Pixels whose neighbourhood has at most one 4-connected piece and not exactly one pixel."""
     ring = (

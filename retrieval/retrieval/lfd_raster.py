@@ -7,9 +7,9 @@ rule, as Mesa's software rasteriser does; that makes the images those of the 200
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from .jit import inlined, kernel
 from .lfd_bits import SIZE, WORDS, lowest
 from .lfd_cameras import RIGS, VIEWS, projections
 
@@ -64,7 +64,7 @@ def _lanes() -> NDArray[np.float32]:
     return padded
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _box(
     vertices: NDArray[np.float64], faces: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -79,7 +79,7 @@ def _box(
     return low, high
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _compact(
     vertices: NDArray[np.float64], faces: NDArray[np.int64], local: NDArray[np.int64]
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
@@ -102,7 +102,7 @@ def _compact(
     return corners, points
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _draw_chunk(
     points: NDArray[np.float32],
     corners: NDArray[np.int32],
@@ -116,7 +116,7 @@ def _draw_chunk(
         _draw_block(corners, window, cells, images, block * BLOCK)
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _project(
     points: NDArray[np.float32],
     camera: NDArray[np.float32],
@@ -139,7 +139,7 @@ def _project(
             cells[i, 1, j] = np.int32(window[i, 1, j]) >> 8
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _draw_block(
     corners: NDArray[np.int32],
     window: NDArray[np.float32],
@@ -196,7 +196,7 @@ def _draw_block(
                 )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _decide(
     window: NDArray[np.float32],
     a: int,
@@ -228,7 +228,7 @@ def _decide(
         bit *= np.float32(16)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined()
 def _relative(
     window: NDArray[np.float32],
     corner: int,
@@ -244,7 +244,7 @@ def _relative(
         work[out * LANES + j] = window[corner, axis, j] - origin
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined()
 def _edge_terms(work: NDArray[np.float32], start: int, end: int, out: int) -> None:
     """Edge function at the first centre, its change a row and its change a column."""
     lanes = len(work) // 16
@@ -257,7 +257,7 @@ def _edge_terms(work: NDArray[np.float32], start: int, end: int, out: int) -> No
         work[(out + 2) * LANES + j] = sign * dy * _SUB
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _decide_row(work: NDArray[np.float32], row: np.float32, bit: np.float32) -> None:
     y, lanes = row * _SUB, len(work) // 16
     for j in range(lanes):
@@ -278,7 +278,7 @@ def _decide_row(work: NDArray[np.float32], row: np.float32, bit: np.float32) -> 
         work[j] = hits
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined()
 def _set_cells(
     images: NDArray[np.uint64], view: int, column: int, row: int, hits: int, rows: int
 ) -> None:
@@ -292,7 +292,7 @@ def _set_cells(
         hits >>= 4
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _draw(
     images: NDArray[np.uint64], view: int, xa: int, ya: int, xb: int, yb: int, xc: int, yc: int
 ) -> None:
@@ -314,16 +314,16 @@ def _draw(
         _fill(images, view, middle, bottom, long, long_step, short, short_step)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined()
 def _edge(xa: int, ya: int, xb: int, yb: int, row: int) -> tuple[int, int]:
     """Where the edge meets a row, less _MARGIN, and its step a row; 1/2**40 pixel, rounded up."""
     slope = (xb - xa) / (256.0 * (yb - ya))
     meets = xa / 256.0 + ((row << 8) - ya) * slope - _MARGIN
-    step = np.int64(slope * 256.0 * _FIXED) if yb - ya >= 256 else 0
-    return np.int64(meets * _FIXED) + (1 << 40) - 1, step
+    step = slope * 256.0 * _FIXED if yb - ya >= 256 else 0.0
+    return int(meets * _FIXED) + (1 << 40) - 1, int(step)
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _fill(
     images: NDArray[np.uint64],
     view: int,
@@ -343,7 +343,7 @@ def _fill(
         other += other_step
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined()
 def _set_span(images: NDArray[np.uint64], view: int, y: int, start: int, stop: int) -> None:
     """Set the pixels start <= x < stop of one row; start < stop."""
     first, last = start >> 6, (stop - 1) >> 6
