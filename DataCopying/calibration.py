@@ -61,6 +61,7 @@ def row(share: float, args: argparse.Namespace) -> dict[str, Any]:
 def one_run(share: float, i: int, args: argparse.Namespace) -> dict[str, float]:
     """Repeat i: simulate, test. Draws from (seed, i), the same for every share."""
     import numpy as np
+
     from datacopying import verdict
     from datacopying.bootstrap import bootstrap, percentile_interval
     from datacopying.excess import flag_rule, p_at_least

@@ -137,6 +137,7 @@ def _input(retrieval: Any) -> dict[str, Any]:
 def cell_statistic(args: argparse.Namespace) -> dict[str, Any]:
     """C_T from the three embedding files."""
     import numpy as np
+
     from datacopying import cells, records
     from datacopying.result import ct_section
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+
 from datacopying.files import write_failures, write_run
 
 FORMATS = Path(__file__).parents[2] / "formats"

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from datacopying.cells import c_t
 from datacopying.records import read_retrieval
 from datacopying.zu import compare

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from datacopying.cells import c_t, kmeans_labels, reduced
 
 Sets = tuple[np.ndarray, np.ndarray, np.ndarray]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import betabinom, binomtest
+
 from datacopying.excess import clopper_pearson, flag_rule, p_at_least
 from datacopying.simulation import nearest_distances
-from scipy.stats import betabinom, binomtest
 
 
 def test_the_threshold_is_an_order_statistic() -> None:

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
-from datacopying.multiplicity import benjamini_hochberg
 from scipy.stats import false_discovery_control
+
+from datacopying.multiplicity import benjamini_hochberg
 
 
 def test_values_are_those_of_scipy() -> None:

@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from datacopying.records import (
     read_categories,
     read_embeddings,
@@ -112,6 +115,28 @@ def test_a_wrong_query_is_refused_even_when_dropping(tmp_path: Path, value: Any,
 def test_a_file_of_another_kind_is_refused(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(ValueError, match=f"r.json: .*{said}"):
         read_retrieval(put(tmp_path, text))
+
+
+LEAVES = st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=3)
+KEYS = st.sampled_from(["distance", "model_id", "category_id", "a", ""])
+ANY = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(content=ANY, missing=st.sampled_from(["error", "drop"]))
+def test_any_json_is_read_or_refused_by_name(
+    content: Any, missing: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = put(tmp_path_factory.getbasetemp(), content)
+    try:
+        found = read_retrieval(path, missing)
+    except ValueError as error:
+        assert str(error).startswith(f"{path}: ")
+    else:
+        assert (found.distances >= 0).all()
 
 
 def test_dropping_everything_is_an_error(tmp_path: Path) -> None:

@@ -9,11 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import calibration
-import datacopying_test
 import jsonschema
 import numpy as np
 import pytest
+
+import calibration
+import datacopying_test
+from datacopying.bootstrap import bootstrap
 from datacopying.simulation import nearest_distances
 
 ROOT = Path(__file__).parents[3]
@@ -71,6 +73,9 @@ def test_the_result_is_strict_valid_and_finds_the_copies(
     assert abs(result["excess"]["excess_share"] - 0.05) < 0.02
     low, high = result["excess"]["excess_interval"]
     assert low < 0.05 < high
+    gen, test = (np.array(result["distances"][side]) for side in ("gen", "test"))
+    share = bootstrap(gen, test, 5, 2000, 0).share
+    assert [low, high] == pytest.approx(np.quantile(share, [0.025, 0.975]) - 5 / 501)
     with output.with_suffix(".csv").open() as handle:
         rows = list(csv.DictReader(handle))
     assert [row["id"] for row in rows] == [row["id"] for row in result["samples"]]

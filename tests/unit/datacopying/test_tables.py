@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from datacopying.categories import assign, category_table
 from datacopying.excess import flag_rule
 from datacopying.provenance import differences, metric, summary
@@ -74,11 +75,12 @@ def test_training_shapes_most_often_flagged_first() -> None:
 
 
 def sides(**more: Any) -> tuple[Retrieval, Retrieval]:
-    """Beds: generated much closer. Cars: alike. Mugs: too few generated."""
+    """Beds: generated much closer. Cars: alike. Mugs: too few generated; vases: just enough."""
     rng = np.random.default_rng(1)
     spec = {"bed": (rng.uniform(0, 1, 20), rng.uniform(2, 3, 30))}
     spec["car"] = (rng.uniform(2, 3, 20), rng.uniform(2, 3, 30))
-    spec["mug"] = (rng.uniform(2, 3, 2), rng.uniform(2, 3, 30))
+    spec["mug"] = (rng.uniform(2, 3, 4), rng.uniform(2, 3, 30))
+    spec["vase"] = (rng.uniform(2, 3, 5), rng.uniform(2, 3, 30))
     made = [
         retrieval(
             *(
@@ -97,19 +99,20 @@ def test_the_category_that_is_copied_stands_out() -> None:
     found = assign(gen, test, {})
     assert found.by == "query"
     rule = flag_rule(test.distances, 0.02)
-    bed, car, mug = category_table(gen, test, found, rule)
+    bed, car, mug, vase = category_table(gen, test, found, rule)
     assert bed["z_u"] == zu_from_distances(gen.distances[:20], test.distances[:30])
     assert (bed["q"] < 0.001, bed["flagged"], bed["n_gen"], bed["n_test"]) == (True, 20, 20, 30)
     assert car["q"] > 0.05
-    assert (mug["z_u"], mug["q"], mug["n_gen"]) == (None, None, 2)
-    assert mug["reason"] == "2 generated, 30 test shapes: fewer than 5"
+    assert (mug["z_u"], mug["q"], mug["n_gen"]) == (None, None, 4)
+    assert mug["reason"] == "4 generated, 30 test shapes: fewer than 5"
+    assert (vase["reason"], vase["q"] is None) == (None, False)
 
 
 def test_categories_of_the_neighbours_serve_when_own_ones_lack() -> None:
     gen, test = sides(nearest_category=True)
     found = assign(gen, test, {})
     assert found.by == "nearest"
-    assert "132 of 132 shapes have no category of their own" in found.reason
+    assert "169 of 169 shapes have no category of their own" in found.reason
     assert found.gen[0] == "bed"
 
 

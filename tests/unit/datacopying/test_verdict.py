@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from datacopying.excess import clopper_pearson, flag_rule, p_at_least
 from datacopying.verdict import finding, sentence, warnings
 from datacopying.zu import compare

@@ -6,10 +6,11 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from datacopying.zu import compare, deviation, zu_from_distances
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu
+
+from datacopying.zu import compare, deviation, zu_from_distances
 
 SETS = st.lists(st.integers(0, 9), min_size=1, max_size=30).map(lambda v: np.array(v, float))
 
