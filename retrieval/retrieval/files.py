@@ -14,6 +14,7 @@ import platform
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -60,9 +61,9 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Parse a JSON file. Raises ValueError that names the file and the place."""
+    """Parse a JSON file. Raises ValueError that names the file and the place, or a doubled key."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_doubles)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 text at byte {error.start}; is it JSON?") from error
     except json.JSONDecodeError as error:
@@ -71,6 +72,21 @@ def read_json(path: Path) -> Any:
         ) from error
     except RecursionError as error:
         raise ValueError(f"{path}: not usable JSON: nested too deeply") from error
+    except _DoubledKey as error:
+        raise ValueError(
+            f"{path}: the key {error} stands twice; the second would hide it"
+        ) from None
+
+
+class _DoubledKey(Exception):
+    pass
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise _DoubledKey(repr(Counter(name for name, _ in pairs).most_common(1)[0][0]))
+    return made
 
 
 def sha256(path: Path) -> str:

@@ -109,6 +109,7 @@ def test_a_wrong_query_is_refused_even_when_dropping(tmp_path: Path, value: Any,
         ("3", "found a number"),
         ('{"a": ', "not JSON"),
         ("", "not JSON"),
+        ('{"a": {"distance": 1}, "a": {"distance": 2}}', "the key 'a' stands twice"),
         ("[" * 100_000, "nested too deeply"),
     ],
 )
