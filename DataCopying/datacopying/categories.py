@@ -38,7 +38,7 @@ def assign(gen: Retrieval, test: Retrieval, listed: Mapping[str, str]) -> Assign
     Args:
         listed: id -> category from `--categories`; it goes before what the results say.
     """
-    own = [[_own(query, listed) for query in side.queries] for side in (gen, test)]
+    own = [[own_category(query, listed) for query in side.queries] for side in (gen, test)]
     lacking = sum(name is None for side in own for name in side)
     total = len(own[0]) + len(own[1])
     if not lacking:
@@ -51,7 +51,8 @@ def assign(gen: Retrieval, test: Retrieval, listed: Mapping[str, str]) -> Assign
     return Assignment("nearest", f"category of the nearest training shape: {why}", *near)
 
 
-def _own(query: Query, listed: Mapping[str, str]) -> str | None:
+def own_category(query: Query, listed: Mapping[str, str]) -> str | None:
+    """Category of the shape itself: from `listed`, else from the retrieval result."""
     return listed.get(query.id, query.category)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import verdict
 from .bootstrap import bootstrap, percentile_interval
-from .categories import MINIMUM, assign, category_table
+from .categories import MINIMUM, assign, category_table, own_category
 from .cells import Ct
 from .excess import Rule, clopper_pearson, flag_rule, p_at_least
 from .records import Retrieval
@@ -52,7 +52,8 @@ def statistics(
     draws = bootstrap(g, t, rule.k, settings.bootstrap, settings.seed)
     excess = _excess(g, t, rule, draws.share, settings)
     categories = assign(gen, test, listed)
-    samples = sample_table(gen.queries, categories.gen, t, rule)
+    own = [own_category(query, listed) for query in gen.queries]
+    samples = sample_table(gen.queries, own, t, rule)
     facts = excess["flagged"], excess["share_interval"], settings.confidence, excess["p_more"]
     limits = excess["zero_test"], excess["tied_with_threshold"]
     return {

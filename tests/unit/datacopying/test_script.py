@@ -71,6 +71,8 @@ def test_the_result_is_strict_valid_and_finds_the_copies(
     assert first == {f"gen{i:03d}" for i in range(25)}
     assert result["verdict"]["finding"] == "copies"
     assert abs(result["excess"]["excess_share"] - 0.05) < 0.02
+    assert result["categories"]["by"] == "nearest"
+    assert {row["category"] for row in result["samples"]} == {None}
     low, high = result["excess"]["excess_interval"]
     assert low < 0.05 < high
     gen, test = (np.array(result["distances"][side]) for side in ("gen", "test"))
