@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from data_curation import cli
 from data_curation.files import (
     Journal,
     read_json,
@@ -25,8 +26,6 @@ from data_curation.files import (
 )
 from data_curation.meshes import Item, check_id, list_meshes, load_arrays
 from data_curation.pool import map_items
-
-from data_curation import cli
 
 log = logging.getLogger(__name__)
 CARRIED = ("names", "tags", "captions", "creator", "licence")  # hold for a copy as for its source
@@ -68,6 +67,7 @@ def plan(
     Source i draws from (seed, i); which sources are copied is drawn from (seed, number of shapes).
     """
     import numpy as np
+
     from data_curation.disguise import DISGUISES
 
     names = [name.strip() for name in disguises.split(",")]
@@ -126,6 +126,7 @@ def make_copies(jobs: Sequence[Job], settings: Mapping[str, Any], args: Any) -> 
 def make_copy(job: Job, folder: Path, seed: int, strength: float) -> dict[str, Any]:
     """Disguise one shape, write the mesh, return its entry for shapes.json."""
     import numpy as np
+
     from data_curation.disguise import DISGUISES, disguise
 
     rng = np.random.default_rng([seed, job.place, list(DISGUISES).index(job.disguise)])

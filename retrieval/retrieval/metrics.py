@@ -96,8 +96,18 @@ class Metric:
 _LFD = Metric(
     "lfd", "lfd", "lfd_distance:nearest", 4096, packages=("numpy", "numba", "llvmlite"), gpu=True
 )
+_SCIPY = ("numpy", "scipy")
+_OTHERS = (
+    Metric("cd", "points", "point_metrics:cd", 1024, packages=_SCIPY),
+    Metric("cd-l1", "points", "point_metrics:cd_l1", 1024, packages=_SCIPY),
+    Metric("fscore", "points", "point_metrics:fscore", 1024, ("threshold",), _SCIPY),
+    Metric("emd", "points", "point_metrics:emd", 1024, packages=_SCIPY),
+    Metric("iou", "voxels", "voxel_metrics:iou", 1024),
+    Metric("l2", "embedding", "embedding_metrics:l2", 1024),
+    Metric("cosine", "embedding", "embedding_metrics:cosine", 1024),
+)
 
-METRICS = {metric.name: metric for metric in (_LFD,)}
+METRICS = {metric.name: metric for metric in (_LFD, *_OTHERS)}
 
 
 def smallest(distance: NDArray[Any], k: int, skip: NDArray[np.int64]) -> Found:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .files import replacing, require_same
+from .files import replacing
 
 ARRAYS: dict[str, dict[str, tuple[str, tuple[int | None, ...]]]] = {
     "lfd": {
@@ -89,7 +89,7 @@ def read_table(paths: Sequence[Path]) -> Table:
     _check_shards(files)
     parts = [read_part(path) for path in files]
     for part in parts[1:]:
-        require_comparable(parts[0], part)
+        require_comparable(parts[0], part, free=())
     seen: dict[str, Path] = {}
     for part, path in zip(parts, files, strict=True):
         for name in part.ids:
@@ -116,20 +116,19 @@ def _join(parts: list[Table], files: list[Path]) -> Table:
     )
 
 
-def require_comparable(first: Table, second: Table) -> None:
-    """Raise ValueError naming what differs in kind, settings or row shape of two tables."""
+def require_comparable(first: Table, second: Table, free: Sequence[str] = ("seed",)) -> None:
+    """Raise ValueError naming what differs in kind, settings or row shape of two tables.
+
+    Settings in `free` may differ.
+    """
     place = f"{first.name} and {second.name}"
     if first.kind != second.kind:
         raise ValueError(f"{place}: kinds {first.kind!r} and {second.kind!r} cannot be compared")
-    try:
-        require_same(second.name, second.settings, first.settings)
-    except ValueError:
-        keys = sorted({*first.settings, *second.settings})
-        rows = [(k, first.settings.get(k), second.settings.get(k)) for k in keys]
-        text = "; ".join(f"{k}: {a!r} and {b!r}" for k, a, b in rows if a != b)
-        raise ValueError(
-            f"{place}: settings differ ({text}); make both with the same settings"
-        ) from None
+    keys = sorted({*first.settings, *second.settings} - {*free})
+    rows = [(k, first.settings.get(k), second.settings.get(k)) for k in keys]
+    text = "; ".join(f"{k}: {a!r} and {b!r}" for k, a, b in rows if a != b)
+    if text:
+        raise ValueError(f"{place}: settings differ ({text}); make both with the same settings")
     for key, array in first.arrays.items():
         other = second.arrays[key]
         if array.shape[1:] != other.shape[1:]:

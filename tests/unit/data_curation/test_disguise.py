@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import disguise_shapes
 import numpy as np
 import pytest
 import trimesh
-from data_curation.meshes import load_arrays
 
+import disguise_shapes
 from data_curation import disguise as d
+from data_curation.meshes import load_arrays
 
 BOX = trimesh.creation.box((1.0, 2.0, 3.0))
 BALL = trimesh.creation.icosphere(subdivisions=3, radius=1.0)

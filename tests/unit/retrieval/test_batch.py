@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from batch_work import first_bytes, interrupted
+
 from retrieval.batch import Built, build_table, part_path
 from retrieval.meshes import Item
 from retrieval.tables import read_table
