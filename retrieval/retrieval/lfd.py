@@ -94,7 +94,8 @@ def _describe_views(
             image = images[view]
             y0, y1, x0, x1 = bounds(image)
             if y1 >= 0:
-                boxes[view] = (y0, y1, x0, x1)
+                for side, place in enumerate((y0, y1, x0, x1)):
+                    boxes[view, side] = place
                 counts[view] = area(image, y0, y1)
                 reach = max(reach, farthest(image, boxes[view]))
         for view in range(rig * VIEWS, (rig + 1) * VIEWS):

@@ -164,7 +164,7 @@ def outline(
     trace(grown, y0 - 1, mark, xs, ys)
     if not is_one_part(grown, mark, reach):
         grow_disc(grown, y0 - 1, y1 + 1, other)
-        grown[:] = other
+        grown, other = other, grown
         trace(grown, y0 - 3, mark, xs, ys)
         if not is_one_part(grown, mark, reach):
             grown[:] = _NONE

@@ -97,7 +97,8 @@ def _compact(
             corners[face, corner] = local[vertex]
     points = np.empty((count, 3))
     for place in range(count):
-        points[place] = vertices[used[place]]
+        for axis in range(3):
+            points[place, axis] = vertices[used[place], axis]
         local[used[place]] = -1
     return corners, points
 
@@ -170,10 +171,10 @@ def _draw_block(
             most, least = np.maximum(spans[0, j], spans[1, j]), np.minimum(spans[0, j], spans[1, j])
             together[j] = (least > 0) & (most <= 4)
             alone[j] = (least > 0) & (most > 4)
-        if some.any():
-            rows = 0
-            for j in range(BLOCK):
-                rows = max(rows, spans[1, j] if together[j] else 0)
+        rows = np.int64(0)
+        for j in range(lanes):
+            rows = max(rows, np.int64(spans[1, j]) * np.int64(together[j]))
+        if rows > 0:
             _decide(window, a, b, c, first, rows, work)
             for j in range(lanes):
                 together[j] &= work[j] > _ZERO
@@ -221,7 +222,8 @@ def _decide(
     _edge_terms(work, 1, 3, 7)
     _edge_terms(work, 3, 5, 10)
     _edge_terms(work, 5, 1, 13)
-    work[:LANES] = _ZERO
+    for j in range(LANES):
+        work[j] = _ZERO
     bit = _UNIT
     for row in range(rows):
         _decide_row(work, np.float32(row), bit)
