@@ -20,8 +20,9 @@ _HERE = Path(__file__).parent
 def _cache_folder() -> Path:
     """A folder named after the sources, in the package if it is writable, else in the temporary."""
     digest = hashlib.sha256()
-    for source in sorted(_HERE.glob("*.py")):
-        digest.update(source.read_bytes())
+    for text in (source.read_bytes() for source in sorted(_HERE.glob("*.py"))):
+        if b"jit" in text:  # it defines kernels
+            digest.update(text)
     name = f"numba-{digest.hexdigest()[:12]}"
     inside = _HERE / "__pycache__"
     if os.access(inside if inside.is_dir() else _HERE, os.W_OK):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from retrieval.lfd_distance import images, lower_bounds, nearest, prepare, rig_sums
 from retrieval.metrics import Options
 from retrieval.permutations import view_permutations
