@@ -1,0 +1,23 @@
+# Sourced by the other scripts: the repository as working folder, and a Python with the requirements.
+# Uses the active virtual environment, or makes .venv.
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+
+if [ -z "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ]; then
+  if [ ! -x .venv/bin/python ]; then
+    base=$(command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3) ||
+      { echo "setup: no python3 found; install Python 3.11 or newer" >&2; exit 1; }
+    "$base" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+      { echo "setup: $base is older than Python 3.11" >&2; exit 1; }
+    "$base" -m venv .venv ||
+      { rm -rf .venv; echo "setup: no venv module; on Debian: apt-get install python3-venv" >&2; exit 1; }
+  fi
+  . .venv/bin/activate
+fi
+
+wanted=$(sha256sum requirements.txt)
+stamp="${VIRTUAL_ENV:-$CONDA_PREFIX}/requirements.sha256"
+if [ "$wanted" != "$(cat "$stamp" 2>/dev/null)" ]; then
+  echo "setup: installing requirements.txt" >&2
+  python -m pip install --quiet --disable-pip-version-check -r requirements.txt >&2 || exit 1
+  echo "$wanted" >"$stamp"
+fi
