@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..primitives import Solid, both_sides, box, plate, smooth, tube, union
+from ..primitives import Pair, Solid, both_sides, box, plate, smooth, tube, union
 from .draw import NUMBERS, Draw
 from .supports import spread
 
@@ -29,7 +29,7 @@ def back(
         _post(half, half * flare, height, post, thick),
         _rail(half * flare, height, post, arch, thick),
     ]
-    filled, words = _filling(d, style, half * min(1.0, flare), height, thick)
+    filled, words = _filling(d, style, (half, flare), height, thick)
     return union([*parts, *filled]), words
 
 
@@ -49,21 +49,23 @@ def _rail(half: float, height: float, wide: float, arch: float, thick: float) ->
 
 
 def _filling(
-    d: Draw, style: str, half: float, height: float, thick: float
+    d: Draw, style: str, place: Pair, height: float, thick: float
 ) -> tuple[list[Solid], str]:
+    """What is between the posts, which stand at x = `place[0]`, times `place[1]` at their top."""
+    (half, flare), narrow = place, min(1.0, place[1])
     z = (-0.3 * thick, 0.3 * thick)
     if style == "slats":
         count = d.whole("back_slats", 2, 7)
+        half *= narrow
         w = d.real("slat_width", 0.2, 0.6) * half / count
         bars = [box((x - w, x + w), (0.0, 0.97 * height), z) for x in spread(-half, half, count)]
         return bars, f"a back of {NUMBERS[count]} upright slats"
     if style == "ladder":
         count = d.whole("back_rungs", 2, 6)
         h = d.real("rung_height", 0.15, 0.35) * height / count
-        rungs = [
-            box((-half, half), (y - h, y + h), z)
-            for y in spread(0.1 * height, 0.92 * height, count)
-        ]
+        levels = spread(0.1 * height, 0.92 * height, count)
+        wide = [half * (1.0 + (flare - 1.0) * y / height) for y in levels]
+        rungs = [box((-w, w), (y - h, y + h), z) for w, y in zip(wide, levels, strict=True)]
         return rungs, f"a ladder back of {NUMBERS[count]} rungs"
     if style == "splat":
         w = d.real("splat_width", 0.2, 0.5) * half

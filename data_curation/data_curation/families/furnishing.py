@@ -50,7 +50,12 @@ def table(d: Draw) -> Design:
         parts.append(box((x - wide, x + wide), y, (-0.8 * reach[1], 0.88 * reach[1])))
         parts.append(_knob(0.5 * (y[0] + y[1]), 0.88 * reach[1]))
         details.append("a drawer")
-    if "legs" in stands and kind != "boat-shaped" and d.chance("shelf", 0.3):
+    if (
+        " legs" in stands
+        and "splayed" not in stands
+        and kind != "boat-shaped"
+        and d.chance("shelf", 0.3)
+    ):
         low = height * d.real("shelf_height", 0.18, 0.45)
         parts.append(box((-reach[0], reach[0]), (low, low + 0.02), (-reach[1], reach[1])))
         details.append("a lower shelf")
@@ -198,7 +203,7 @@ def bookcase(d: Draw) -> Design:
     if build == "ladder":
         parts, details = _ladder_shelves(d, half, (levels, board), deep)
     elif build == "stepped":
-        parts, details = _stepped(half, (levels, board), deep)
+        parts, details = _stepped(d, half, (levels, board), deep)
     else:
         parts, details = _framed(d, half, (levels, board), deep, build == "open", columns)
     if d.chance("books", 0.6) and build != "ladder":
@@ -271,14 +276,18 @@ def _ladder_shelves(
     rail = plate([(-a, b) for a, b in front], (0.0, thick)).rotate((0.0, 90.0, 0.0))
     upright = box((0.0, thick), (0.0, top + 0.05), (-deep, thick - deep))
     parts = [both_sides((rail + upright).translate((half - thick, 0.0, 0.0)))]
-    for y in levels[:-1]:
-        edge = foot + (thick - deep - foot) * (y + 0.08) / (top + 0.05)
-        parts.append(box((-half, half), (y + 0.08, y + 0.08 + board), (-deep, edge)))
+    first, lip = d.real("first_shelf", 0.04, 0.2), d.real("lip_height", 0.02, 0.06)
+    has_lip = d.chance("lips", 0.5)
+    for y in (first + level * (1.0 - first / top) for level in levels[:-1]):
+        edge = foot + (thick - deep - foot) * y / (top + 0.05)
+        parts.append(box((-half, half), (y, y + board), (-deep, edge)))
+        if has_lip:
+            parts.append(box((-half, half), (y, y + board + lip), (edge - 0.012, edge)))
     return parts, [f"{NUMBERS[len(levels) - 1]} shelves between leaning rails"]
 
 
 def _stepped(
-    half: float, rows: tuple[list[float], float], deep: float
+    d: Draw, half: float, rows: tuple[list[float], float], deep: float
 ) -> tuple[list[Solid], list[str]]:
     """A staircase of cells: each row is shorter than the one below."""
     levels, board = rows
@@ -289,6 +298,10 @@ def _stepped(
         parts.append(box((-half, right), (high, high + board), (-deep, deep)))
         parts.append(box((right - board, right), (low, high + board), (-deep, deep)))
     parts.append(box((-half, board - half), (0.0, levels[-1] + board), (-deep, deep)))
+    plinth, inset = d.real("plinth_height", 0.03, 0.12), d.real("plinth_inset", 0.02, 0.08)
+    if d.chance("plinth", 0.5):
+        x, z = half - inset, deep - inset
+        parts.append(box((-x, x), (-plinth, 0.5 * board), (-z, z)))
     return parts, [f"{NUMBERS[count]} steps"]
 
 

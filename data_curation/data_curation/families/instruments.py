@@ -22,7 +22,7 @@ def guitar(d: Draw) -> Design:
     parts.append(_neck(d, long, top, half))
     strings, head = _head(d, top, half)
     parts.append(head)
-    if d.chance("stand", 0.2):
+    if words != "a V-shaped body" and d.chance("stand", 0.2):
         parts.append(_stand(d, wide, thick))
         details.append("a stand")
     details.insert(1, f"{NUMBERS[strings]} tuning pegs")
@@ -68,7 +68,7 @@ def _electric(d: Draw, long: float, wide: float) -> tuple[Array, str]:
     left, right = d.real("left_horn", 0.75, 1.25), d.real("right_horn", 0.7, 1.1)
     waist = d.real("waist", 0.6, 0.85)
     if kind == "V":
-        open_, tip = d.real("v_opening", 0.25, 0.55), d.real("v_tip", 0.2, 0.4)
+        open_, tip = d.real("v_opening", 0.12, 0.35), d.real("v_tip", 0.2, 0.4)
         half = [(0, open_), (1.0 - tip, 0), (1.15, 0.06), (0.28, 0.95), (0.15, 1), (0, 1)]
         points = [(x * wide, y * long) for x, y in half]
         return np.array([*points, *[(-x, y) for x, y in points[1:-1][::-1]]]), "a V-shaped body"
@@ -117,6 +117,9 @@ def _front(
 ) -> list[str]:
     """Bridge, sound hole or pickups, pick guard, knobs."""
     words, bridge = [], long * d.real("bridge_place", 0.2, 0.32)
+    pointed = d.values.get("shape") == "V"
+    if pointed:
+        bridge = max(bridge, long * (float(d.values["v_opening"]) + 0.12))
     w = d.real("bridge_width", 0.06, 0.1) * (1.0 if electric else 1.5)
     parts.append(box((-0.5 * w, 0.5 * w), (bridge - 0.012, bridge + 0.012), (-0.005, 0.012)))
     if electric:
@@ -125,7 +128,7 @@ def _front(
             y = bridge + 0.05 + 0.055 * k
             parts.append(box((-0.036, 0.036), (y - 0.014, y + 0.014), (-0.005, 0.008)))
         words.append(f"{NUMBERS[count]} pickup{'s' * (count > 1)}")
-        knobs, x = d.whole("knobs", 1, 4), 0.5 * wide
+        knobs, x = d.whole("knobs", 1, 4), (0.75 if pointed else 0.5) * wide
         for k in range(knobs):
             knob = rod((-0.004, 0.016), (0.011, 0.009), 14).rotate((90.0, 0.0, 0.0))
             parts.append(knob.translate((x - 0.022 * k, 0.16 * long + 0.018 * k, 0.0)))

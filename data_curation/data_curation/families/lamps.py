@@ -27,7 +27,8 @@ def desk_lamp(d: Draw) -> Design:
     thick = 0.5 * d.real("arm_thickness", 0.009, 0.024)
     base, tall, words = _base(d, d.real("base_radius", 0.06, 0.13))
     kind = d.pick("arm", ("gooseneck", "jointed", "jointed", "straight"))
-    start = (-0.3 * d.real("arm_offset", 0.0, 0.15), tall - 0.005, 0.0)
+    broad = d.values["base"] in ("disc", "square")
+    start = (-d.real("arm_offset", 0.0, 0.045) if broad else 0.0, tall - 0.005, 0.0)
     end = (reach, tall + height, 0.0)
     arm = _arm(d, kind, start, end, thick)
     size = d.real("shade_size", 0.045, 0.12)
@@ -35,7 +36,7 @@ def desk_lamp(d: Draw) -> Design:
     tilt = d.real("shade_tilt", -15.0, 65.0)
     parts = [base, arm, shade.rotate((0.0, 0.0, tilt)).translate(end)]
     parts.append(ball(end, (1.6 * thick + 0.004,) * 3, 16))
-    if d.chance("switch", 0.5):
+    if broad and d.chance("switch", 0.6):
         at = d.real("switch_place", 0.2, 0.6) * size
         parts.append(
             rod((tall - 0.004, tall + 0.02), (0.012, 0.009), 12).translate((-0.02, 0.0, at))
@@ -116,13 +117,13 @@ def _shade(d: Draw, size: float, kinds: tuple[str, ...]) -> tuple[Solid, str]:
         flat = 0.2 * size
         return rod((-flat, 0.3 * flat), (1.1 * size, 1.1 * size), 36), "a flat round head"
     if kind == "globe":
-        return ball((0.0, -0.7 * size, 0.0), (size, 0.9 * size, size), 32), "a globe"
+        return ball((0.0, -0.7 * size, 0.0), (size, 0.9 * size, size), 24), "a globe"
     outer = {
         "cone": [(neck, 0.006), (size, -high)],
         "cylinder": [(0.75 * size, 0.006), (0.75 * size, -high)],
         "drum": [(0.85 * size, 0.006), (size, -0.8 * high)],
-        "dome": smooth([(neck, 0.006), (0.8 * size, -0.3 * high), (size, -0.75 * high)], 12),
-        "bell": smooth([(neck, 0.006), (0.55 * size, -0.5 * high), (size, -high)], 12),
+        "dome": smooth([(neck, 0.006), (0.8 * size, -0.3 * high), (size, -0.75 * high)], 9),
+        "bell": smooth([(neck, 0.006), (0.55 * size, -0.5 * high), (size, -high)], 9),
         "bowl": smooth(
             [(0.25 * size, -0.35 * high), (0.8 * size, -0.1 * high), (size, 0.25 * high)], 12
         ),
@@ -133,7 +134,7 @@ def _shade(d: Draw, size: float, kinds: tuple[str, ...]) -> tuple[Solid, str]:
     inner = out[np.abs(out[:, 1] - start) > 1.2 * wall] - np.array((wall, 0.0))
     hub = [(float(out[0, 0]) - wall, floor), (0.0, floor)]
     ring = np.concatenate([[(0.0, start)], out, inner[::-1], hub])
-    return lathe(ring, 32), f"a {kind} shade"
+    return lathe(ring, 28), f"a {kind} shade"
 
 
 def floor_lamp(d: Draw) -> Design:

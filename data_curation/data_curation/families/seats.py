@@ -36,7 +36,8 @@ def chair(d: Draw) -> Design:
         (*LEGS, "sled runners", "side panels", *CENTRAL, "crossed legs"),
     )
     tall = d.real("back_height", 0.22, 0.75)
-    upright, backed = back(d, d.real("back_width", 0.7, 1.0) * width, tall)
+    wide = min(d.real("back_width", 0.7, 1.0) * width, 1.7 * reach[0])
+    upright, backed = back(d, wide, tall)
     lean = d.real("back_lean", 0.0, 18.0)
     place = (0.0, height - 0.6 * thick, -reach[1] * 0.95 + 0.02)
     parts = [seat, under, upright.rotate((-lean, 0.0, 0.0)).translate(place)]
@@ -298,16 +299,16 @@ def _lounge(d: Draw, seat: float) -> Design:
         tube([(-half, height - 0.06, s * 0.8 * z), (half, height - 0.06, s * 0.8 * z)], r, 8)
         for s in (1, -1)
     ]
-    ties = box(
-        (half - 0.8 * r, half + 0.8 * r), (height - 0.06 - r, height - 0.06 + r), (-z - r, z + r)
-    )
+    low = height - 0.06
+    foot = z + splay * (1.0 - low / arm)
+    ties = box((half - 0.8 * r, half + 0.8 * r), (low - r, low + r), (-foot, foot))
     parts = [both_sides(tube(hoop, r, 10) + ties), *cross]
     soft, tall = d.real("cushion_height", 0.08, 0.16), d.real("back_height", 0.45, 0.75)
     inner = half - r - 0.004
     parts.append(soft_box((-inner, inner), (height - 0.07, height - 0.07 + soft), (-z, z), 0.04))
     rest = soft_box((-inner, inner), (0.0, tall), (-0.5 * soft, 0.5 * soft), 0.04)
     parts.append(rest.rotate((-lean, 0.0, 0.0)).translate((0.0, height - 0.05, 0.05 - 0.8 * z)))
-    hold = tube([(-half, arm - 0.03, 0.05 - z), (half, arm - 0.03, 0.05 - z)], r, 8)
+    hold = tube([(-half, arm, 0.05 - z), (half, arm, 0.05 - z)], r, 8)
     parts.append(hold)
     if d.chance("head_pillow", 0.4):
         pillow = soft_box(
