@@ -55,24 +55,27 @@ def read_index(path: Path) -> list[Record]:
     return rows
 
 
-def indices_of(source: Path) -> list[Path]:
-    """The shapes.json of a folder, or else all parts of it; [] when there is neither.
+def indices_of(source: Path, output: Path) -> list[Path]:
+    """The index files of a folder: its shapes.json, or all parts of a sharded run, or [].
+
+    The parts are taken when there is no shapes.json or when it is the `output` they are joined to.
 
     Raises:
         ValueError: some parts of a sharded run are missing, or parts of several runs are mixed.
     """
-    if (source / "shapes.json").is_file():
-        return [source / "shapes.json"]
-    parts = sorted(p for p in source.glob("shapes.*.json") if PART.fullmatch(p.name))
-    if not parts:
-        return []
-    keys = {tuple(int(x) for x in PART.fullmatch(p.name).groups()) for p in parts}  # type: ignore[union-attr]
-    counts = {n for _, n in keys}
-    missing = sorted({(i, n) for n in counts for i in range(n)} - keys)
-    if len(counts) > 1 or missing:
+    whole = source / "shapes.json"
+    named = {p: PART.fullmatch(p.name) for p in sorted(source.glob("shapes.*.json"))}
+    parts = {p: (int(m[1]), int(m[2])) for p, m in named.items() if m}
+    if whole.is_file() and not (parts and whole.absolute() == output.absolute()):
+        return [whole]
+    counts = {n for _, n in parts.values()}
+    missing = sorted({(i, n) for n in counts for i in range(n)} - set(parts.values()))
+    if missing:
         names = ", ".join(f"{i}/{n}" for i, n in missing)
         raise ValueError(f"{source}: parts of a sharded run are missing: --shard {names}")
-    return parts
+    if len(counts) > 1:
+        raise ValueError(f"{source}: parts of several sharded runs; remove those of one")
+    return list(parts)
 
 
 def moved(records: Iterable[Record], old: Path, new: Path) -> list[Record]:
@@ -92,16 +95,15 @@ def join(sources: Sequence[tuple[Path, Sequence[Record]]], folder: Path) -> list
         sources: pairs of an index (its path) and its records.
 
     Raises:
-        ValueError: an id in two indices; both are named.
+        ValueError: an id comes twice; both places are named.
     """
-    owner: dict[str, Path] = {}
+    owner: dict[str, str] = {}
     joined: list[Record] = []
     for index, records in sources:
-        for row in moved(records, index.parent, folder):
-            first = owner.setdefault(row["id"], index)
-            if first is not index:
-                raise ValueError(
-                    f"id {row['id']!r} is in {first} and in {index}; rename one of them"
-                )
+        for old, row in zip(records, moved(records, index.parent, folder), strict=True):
+            place = f"{index} ({old['path']})"
+            if row["id"] in owner:
+                raise ValueError(f"id {row['id']!r} is in {owner[row['id']]} and in {place}")
+            owner[row["id"]] = place
             joined.append(row)
     return joined

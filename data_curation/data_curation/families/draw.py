@@ -66,17 +66,15 @@ def degree(value: float, low: float, high: float, words: tuple[str, str, str]) -
 
 
 def caption(name: str, design: Design, height: float) -> dict[str, str]:
-    """Phrase (the first look and detail) and sentence (all of them, with the height in cm)."""
+    """Phrase (the first look and detail) and sentence (all of them, with the height)."""
     looks = [look for look in design.looks if look]
     details = [detail for detail in design.details if detail]
     first = " ".join([*looks[:1], name])
     phrase = article(first) + (f" with {details[0]}" if details else "")
     parts = f" with {listing(details)}" if details else ""
     text = f"{article(', '.join(looks) + ' ' + name if looks else name)}{parts}"
-    return {
-        "phrase": phrase,
-        "sentence": f"{text[0].upper()}{text[1:]}, {height * 100:.0f} cm high.",
-    }
+    size = f"{height * 100:.0f} cm" if height < 3.0 else f"{height:.1f} m"
+    return {"phrase": phrase, "sentence": f"{text[0].upper()}{text[1:]}, {size} high."}
 
 
 def article(text: str) -> str:
