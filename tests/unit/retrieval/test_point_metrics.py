@@ -6,9 +6,11 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from retrieval.metrics import METRICS, Options
+from retrieval.point_metrics import _dual_bound
 from retrieval.tables import Table
 
 THRESHOLD = 0.25
@@ -85,6 +87,18 @@ def test_pruning_and_threads_change_nothing_but_the_work(name):
     assert 1 not in runs[0][0][1] and 3 not in runs[0][0][3]
     assert runs[0][2]["pairs"] == runs[2][2]["pairs"] == 300
     assert runs[0][2]["pairs_measured"] < 200 < runs[2][2]["pairs_measured"] == 300 - 3
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.01, 1.0, 1e4])
+def test_the_dual_bound_is_below_the_optimum_and_near_it(spread):
+    rng = np.random.default_rng(10)
+    for _ in range(10):
+        a, b = rng.normal(size=(2, 80, 3))
+        cost = cdist(a * rng.uniform(0.1, 2), b + spread * (rng.random(80) < 0.5)[:, None])
+        best = cost[linear_sum_assignment(cost)].mean()
+        bound = _dual_bound(cost)
+        assert np.isnan(bound) or 0.9 * best < bound <= best * (1 + 1e-9)
+        assert spread > 1 or not np.isnan(bound)
 
 
 def test_emd_of_moved_and_of_permuted_clouds_is_the_length_of_the_move():
