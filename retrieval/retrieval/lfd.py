@@ -87,7 +87,7 @@ def _describe_views(
     work = np.empty((4, SIZE, WORDS), np.uint64)
     xs, ys = np.empty(LONGEST, np.int16), np.empty(LONGEST, np.int16)
     waves, samples = np.empty((4, LONGEST)), np.empty(LONGEST)
-    grid = np.empty((GRID, GRID))
+    grid = np.zeros((2, GRID + 1, GRID))
     for rig in range(RIGS):
         reach = 0.0
         for view in range(rig * VIEWS, (rig + 1) * VIEWS):

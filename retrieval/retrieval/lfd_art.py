@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from .jit import kernel
+from .jit import inlined, kernel
 from .lfd_bits import SIZE, Image, pixel, row_ends, runs
 
 PI = 3.141592653
@@ -64,74 +64,98 @@ def fold(
         image:  silhouette, not empty.
         box:    (4,) y0, y1, x0, x1 of its pixels.
         scale:  table cells a pixel, 50 / R.
-        grid:   (GRID, GRID) scratch, [y][x].
+        grid:   (2, GRID + 1, GRID) scratch, [x][y], zero before and after.
         folded: (4, 51 * 51) overwritten, [x][y] from the centre outwards: sums even in x and y,
                 odd in both, odd in x and even in y, even in x and odd in y. These meet
                 Re and Im of even angular orders, then Re and Im of odd ones.
 
     At the very centre Re is 1 for odd angular orders too, so it takes part as even there.
     """
-    grid[:] = 0.0
-    _splat(image, box, scale, grid)
+    first, last = _splat(image, box, scale, grid)
     for x in range(QUARTER):
+        right, left = RADIUS + x, RADIUS - x if x > 0 else GRID  # the last column stays zero
         for y in range(QUARTER):
-            if x * x + y * y >= RADIUS * RADIUS:
-                continue
-            up, down = RADIUS + y, RADIUS - y
-            right = grid[up, RADIUS + x], grid[down, RADIUS + x] if y else 0.0
-            left = (grid[up, RADIUS - x], grid[down, RADIUS - x] if y else 0.0) if x else (0.0, 0.0)
+            up = grid[0, right, RADIUS + y] + grid[0, left, RADIUS + y]
+            down = grid[0, right, RADIUS - y] + grid[0, left, RADIUS - y]
+            up_odd = grid[0, right, RADIUS + y] - grid[0, left, RADIUS + y]
+            down_odd = grid[0, right, RADIUS - y] - grid[0, left, RADIUS - y]
             place = x * QUARTER + y
-            folded[0, place] = right[0] + right[1] + left[0] + left[1]
-            folded[1, place] = right[0] - right[1] - left[0] + left[1]
-            folded[2, place] = right[0] + right[1] - left[0] - left[1]
-            folded[3, place] = right[0] - right[1] + left[0] - left[1]
-    folded[2, 0] = grid[RADIUS, RADIUS]
+            folded[0, place] = up + down
+            folded[1, place] = up_odd - down_odd
+            folded[2, place] = up_odd + down_odd
+            folded[3, place] = up - down
+        folded[0, x * QUARTER] /= 2  # y = 0 was met from above and from below
+        folded[2, x * QUARTER] /= 2
+    folded[2, 0] = grid[0, RADIUS, RADIUS]
+    grid[:, first : last + 2] = 0.0
 
 
 @kernel()
-def _splat(image: Image, box: NDArray[np.int64], scale: float, grid: NDArray[np.float64]) -> None:
-    """Bilinear weights of all object pixels on the table cells, row by row."""
+def _splat(
+    image: Image, box: NDArray[np.int64], scale: float, grid: NDArray[np.float64]
+) -> tuple[int, int]:
+    """Bilinear weights of all object pixels on the table; the first and last column they start in.
+
+    The cells inside a run take the same weight from every row of pixels, so a run marks in
+    grid[1] only where they begin and end; its two end cells are added at once.
+    """
     y0, y1, x0, x1 = box
     cx, cy = (x0 + x1) / 2.0, (y0 + y1) / 2.0
     cell = np.empty(SIZE + 1, np.int64)
-    cell_start = np.full(GRID + 1, SIZE)
-    low = np.zeros(SIZE + 1)  # running sums of the weights on the cell and on the next one
-    high = np.zeros(SIZE + 1)
+    cell_start = np.empty(GRID + 1, np.int64)  # first pixel in this cell or a later one
+    low, high = np.zeros(SIZE + 1), np.zeros(SIZE + 1)  # running sums of a pixel's two weights
     cell_low, cell_high = np.zeros(GRID), np.zeros(GRID)
+    opened = 0
     for x in range(x0, x1 + 1):
         t = (x - cx) * scale + RADIUS
         cell[x] = int(t)
-        cell_start[cell[x]] = min(cell_start[cell[x]], x)
+        while opened <= cell[x]:
+            cell_start[opened] = x
+            opened += 1
         low[x + 1] = low[x] + (1.0 - (t - cell[x]))
         high[x + 1] = high[x] + (t - cell[x])
         cell_low[cell[x]] += 1.0 - (t - cell[x])
         cell_high[cell[x]] += t - cell[x]
-    row = np.zeros(GRID)
     starts, stops = np.empty(128, np.int64), np.empty(128, np.int64)
     for y in range(y0, y1 + 1):
-        count = runs(image, y, starts, stops)
-        if count == 0:
-            continue
-        for k in range(count):
-            x, stop = starts[k], stops[k]
-            a, b = cell[x], cell[stop - 1]
-            if b > a:  # all pixels of the cells between, then those of the two at the ends
-                for inner in range(a + 1, b):
-                    row[inner] += cell_low[inner]
-                for inner in range(a + 1, b):
-                    row[inner + 1] += cell_high[inner]
-                row[b] += low[stop] - low[cell_start[b]]
-                row[b + 1] += high[stop] - high[cell_start[b]]
-                stop = cell_start[a + 1]
-            row[a] += low[stop] - low[x]
-            row[a + 1] += high[stop] - high[x]
         t = (y - cy) * scale + RADIUS
         at = int(t)
         share = t - at
-        for a in range(cell[starts[0]], cell[stops[count - 1] - 1] + 2):
-            grid[at, a] += row[a] * (1.0 - share)
-            grid[at + 1, a] += row[a] * share
-            row[a] = 0.0
+        for k in range(runs(image, y, starts, stops)):
+            x, stop = starts[k], stops[k]
+            a, b = cell[x], cell[stop - 1]
+            if b > a:
+                _mark(grid, a + 1, b, at, share)
+                tail, beyond = low[stop] - low[cell_start[b]], high[stop] - high[cell_start[b]]
+                _add(grid, b, at, share, tail, beyond)
+                stop = cell_start[a + 1]
+            _add(grid, a, at, share, low[stop] - low[x], high[stop] - high[x])
+    for x in range(cell[x0] + 1, cell[x1] + 1):
+        for y in range(GRID):
+            grid[1, x, y] += grid[1, x - 1, y]
+        for y in range(GRID):
+            grid[0, x, y] += cell_low[x] * grid[1, x, y]
+        for y in range(GRID):
+            grid[0, x + 1, y] += cell_high[x] * grid[1, x, y]
+    return cell[x0], cell[x1]
+
+
+@inlined()
+def _mark(grid: NDArray[np.float64], start: int, stop: int, at: int, share: float) -> None:
+    grid[1, start, at] += 1.0 - share
+    grid[1, start, at + 1] += share
+    grid[1, stop, at] -= 1.0 - share
+    grid[1, stop, at + 1] -= share
+
+
+@inlined()
+def _add(
+    grid: NDArray[np.float64], x: int, at: int, share: float, here: float, beyond: float
+) -> None:
+    grid[0, x, at] += here * (1.0 - share)
+    grid[0, x, at + 1] += here * share
+    grid[0, x + 1, at] += beyond * (1.0 - share)
+    grid[0, x + 1, at + 1] += beyond * share
 
 
 def art_bytes(

@@ -10,6 +10,7 @@ import trimesh
 from numpy.typing import NDArray
 
 from retrieval.lfd import describe
+from retrieval.lfd_art import GRID, QUARTER, _in_order, fold, tables
 from retrieval.lfd_bits import area, bounds, grow_square, pixel, rim, set_pixel
 from retrieval.lfd_cameras import projections
 from retrieval.lfd_outline import LONGEST, _removable, is_one_part, outline, trace
@@ -182,3 +183,22 @@ def test_removable_table_has_125_entries() -> None:
         word = _removable(_image((100, 100), *near), 100, 1)
         count += int(word >> np.uint64(100 - 64)) & 1
     assert count == 125
+
+
+@pytest.mark.parametrize("scale", [0.45, 0.5, 1.0, 3.7, 0.0])
+def test_region_moments_equal_the_sum_pixel_by_pixel(scale: float) -> None:
+    rng = np.random.default_rng(7)
+    half = int(min(100, 49 / scale)) if scale else 5
+    solid = rng.random((2 * half + 1, 2 * half + 1)) < 0.9
+    y, x = np.nonzero(solid & (np.hypot(*np.indices(solid.shape) - half) <= half))
+    image = _image(*zip(y + 128 - half, x + 128 - half, strict=True))
+    y0, y1, x0, x1 = bounds(image)
+    box = np.array([y0, y1, x0, x1])
+    full, quarter = tables()
+    grid, folded = np.zeros((2, GRID + 1, GRID)), np.empty((4, QUARTER * QUARTER))
+    fold(image, box, scale, grid, folded)
+    expected = _in_order(image, box, scale, len(y), full).reshape(12, 3)
+    even = np.hypot(quarter[0] @ folded[0], quarter[1] @ folded[1]).reshape(6, 3)
+    odd = np.hypot(quarter[2] @ folded[2], quarter[3] @ folded[3]).reshape(6, 3)
+    assert np.abs(even / len(y) - expected[0::2]).max() < 1e-12
+    assert np.abs(odd / len(y) - expected[1::2]).max() < 1e-12
