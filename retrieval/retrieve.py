@@ -14,9 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from retrieval.files import Journal, read_json, require_same, run_path, sha256
-
 from retrieval import cli
+from retrieval.files import Journal, read_json, require_same, run_path, sha256
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -88,12 +87,13 @@ def _finished_before(output: Path, settings: dict[str, Any]) -> int:
 def _retrieve(args: argparse.Namespace, settings: dict[str, Any], place: Path) -> int:
     import logging
 
+    from tqdm import tqdm
+
     from retrieval.files import write_failures, write_run
     from retrieval.metrics import METRICS, Options
     from retrieval.records import write_retrieval
     from retrieval.search import search
     from retrieval.tables import read_table
-    from tqdm import tqdm
 
     metric = METRICS[args.metric]
     if args.device not in ("auto", "cpu") and not metric.gpu:
