@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import zipfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +18,9 @@ from .cli import parse_shard
 from .files import read_json
 
 SUFFIXES = (".obj", ".off", ".ply", ".stl", ".glb", ".gltf", ".3mf", ".dae")
-MAX_UNPACKED = 4 << 30  # bytes; a .3mf is a zip and may be a bomb
+MAX_UNPACKED = 1 << 30  # bytes; a .3mf is a zip and may be a bomb
+MAX_ELEMENTS = 10**8  # of a glTF accessor, which may be zeros that no file has to hold
+LARGEST = 1e300  # sums and differences of larger coordinates overflow
 
 
 class Item(NamedTuple):
@@ -118,7 +122,8 @@ def load_arrays(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
 
     loaded = open_mesh(path, skip_materials=True)
     if isinstance(loaded, trimesh.Scene):
-        loaded = loaded.to_mesh() if loaded.geometry else trimesh.Trimesh()
+        with _reading(path):
+            loaded = loaded.to_mesh() if loaded.geometry else trimesh.Trimesh()
     if not isinstance(loaded, trimesh.Trimesh) or len(loaded.faces) == 0:
         raise ValueError(f"{path}: no faces; a surface mesh is needed")
     return checked_arrays(path, loaded.vertices, loaded.faces)
@@ -130,6 +135,8 @@ def checked_arrays(
     """Vertices and faces as contiguous arrays. Raises ValueError naming `path` and the defect."""
     vertices = np.ascontiguousarray(points, np.float64)
     faces = np.ascontiguousarray(corners, np.int64)
+    if vertices.ndim != 2 or vertices.shape[1] != 3:
+        raise ValueError(f"{path}: vertices are {vertices.shape}, expected (n, 3); repair the file")
     if faces.min() < 0 or faces.max() >= len(vertices):
         raise ValueError(
             f"{path}: a face has vertex {int(faces.max())} of {len(vertices)}; repair the file"
@@ -137,6 +144,8 @@ def checked_arrays(
     if not np.isfinite(vertices).all():
         bad = int(np.flatnonzero(~np.isfinite(vertices).all(axis=1))[0])
         raise ValueError(f"{path}: vertex {bad} is not finite; repair the file")
+    if (largest := float(np.abs(vertices).max())) > LARGEST:
+        raise ValueError(f"{path}: coordinate {largest:g} is too large; scale the mesh down")
     return vertices, faces
 
 
@@ -152,18 +161,97 @@ def open_mesh(path: Path, **options: Any) -> Any:
         raise ValueError(f"{path}: empty file")
     if kind == ".3mf":
         _check_zip(data, path)
-    try:
+    announced = re.findall(rb'"count"\s*:\s*(\d+)', data) if kind in (".glb", ".gltf") else []
+    if (most := max(map(int, announced), default=0)) > MAX_ELEMENTS:
+        raise ValueError(f"{path}: announces {most:,} elements, more than {MAX_ELEMENTS:,}")
+    with _reading(path):
+        if kind == ".obj":
+            data = _counted_from_start(data)
         resolver = trimesh.resolvers.FilePathResolver(str(path))
-        return trimesh.load(
+        loaded = trimesh.load(
             io.BytesIO(data), file_type=kind[1:], resolver=resolver, process=False, **options
         )
+    if (found := _count_faces(loaded)) < (promised := _promised_faces(data, kind)):
+        raise ValueError(
+            f"{path}: {found} of the {promised} faces it announces can be read; "
+            "cut off, or a file of another kind"
+        )
+    return loaded
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn whatever the reader of a damaged file raises into a ValueError that names the file."""
+    try:
+        yield
     except MemoryError as error:
         raise ValueError(f"{path}: needs more memory than there is") from error
-    except Exception as error:  # readers of damaged files raise whatever they like
-        reason = " ".join(str(error).split())[:200]
+    except Exception as error:
+        kind, reason = path.suffix.lower()[1:], " ".join(str(error).split())[:200]
         raise ValueError(
-            f"{path}: not a readable {kind[1:]} file ({type(error).__name__}: {reason})"
+            f"{path}: not a readable {kind} file ({type(error).__name__}: {reason})"
         ) from error
+
+
+def _count_faces(loaded: Any) -> int:
+    parts = getattr(loaded, "geometry", {"": loaded}).values()
+    return sum(len(getattr(part, "faces", ())) for part in parts)
+
+
+def _promised_faces(data: bytes, kind: str) -> int:
+    """Faces that a file says it has (0: it does not say); a reader may take less for the whole."""
+    if kind == ".ply":
+        header = data[: data.find(b"end_header")]
+        said = re.search(rb"^element\s+face\s+(\d+)", header, re.MULTILINE)
+        return int(said[1]) if said else 0
+    if kind == ".stl" and b"\0" in data[:84]:
+        return int.from_bytes(data[80:84], "little")
+    return data.lower().count(b"endfacet") if kind == ".stl" else 0
+
+
+def _counted_from_start(data: bytes) -> bytes:
+    """OBJ text whose faces count vertices from the first of the file, 1.
+
+    trimesh takes -1 for the last vertex of the file; it means the last before that line. It takes
+    0, which means none, for the first.
+
+    Raises:
+        ValueError: a face names a vertex before the first, or 0.
+    """
+    if not _has_negative_or_zero(data):
+        return data
+    counts = {b"v": 0, b"vt": 0, b"vn": 0}
+    lines = data.splitlines()
+    for number, line in enumerate(lines):
+        word, *corners = line.partition(b"#")[0].split() or [b""]
+        if word in counts:
+            counts[word] += 1
+        elif word == b"f":
+            texts = (_corner(corner, [*counts.values()], number + 1) for corner in corners)
+            lines[number] = b" ".join([word, *texts])
+    return b"\n".join(lines) + b"\n"
+
+
+def _has_negative_or_zero(data: bytes) -> bool:
+    """Whether a face line may hold a negative index or one that begins with 0."""
+    text = np.frombuffer(data, np.uint8)[max(data.find(b"\nf"), 0) :]
+    lines = np.flatnonzero(text[:-1] == ord("\n"))
+    odd = text == ord("-")
+    odd[1:-1] |= (text[1:-1] == ord("0")) & (text[:-2] <= ord(" ")) & (text[2:] != ord("."))
+    odd_before = np.searchsorted(np.flatnonzero(odd), np.append(lines, len(text)))
+    return bool((np.diff(odd_before)[text[lines + 1] == ord("f")] > 0).any())
+
+
+def _corner(corner: bytes, counts: list[int], line: int) -> bytes:
+    """`v`, `v/vt`, `v//vn` or `v/vt/vn` of a face with each index counted from 1."""
+    parts = corner.split(b"/")
+    for place, (part, count) in enumerate(zip(parts, counts, strict=False)):
+        if part:
+            index = int(part) + (count + 1 if part.startswith(b"-") else 0)
+            if index < 1:
+                raise ValueError(f"line {line}: index {int(part)} after {count} vertices")
+            parts[place] = str(index).encode()
+    return b"/".join(parts)
 
 
 def _check_zip(data: bytes, path: Path) -> None:
