@@ -1,7 +1,7 @@
 """Write disguised copies of shapes: what a generator that copies its training set might make.
 
 Writes OUTPUT/meshes/ID.ply and OUTPUT/shapes.json, where each shape names its source
-(`copied_from`), the disguise and the parameters drawn.
+(`copied_from`), the `disguise` and the parameters drawn.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ from data_curation.meshes import Item, check_id, list_meshes, load_arrays
 from data_curation.pool import map_items
 
 log = logging.getLogger(__name__)
-CARRIED = ("names", "tags", "captions", "creator", "licence")  # hold for a copy as for its source
+CARRIED = (  # hold for a copy as for its source
+    *("names", "categories", "tags", "captions", "creator", "licence"),
+    *("catalogue", "source", "up", "rotation"),
+)
 DEFAULT = "noise,remesh,decimate,rotate_small,rotate_large,stretch,remove_part"
 
 
@@ -49,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument("--disguise", default=DEFAULT, help=f"comma-separated (default {DEFAULT})")
     parser.add_argument("--pick", choices=("all", "one"), default="all", help="per source shape")
-    parser.add_argument("--count", type=int, help="source shapes, drawn by seed (default all)")
+    parser.add_argument("--count", type=int, help="source shapes, by seed (default all)")
     parser.add_argument("--strength", type=float, default=1.0, help="1 as stated, 0 nearly none")
     parser.add_argument("--neutral-ids", action="store_true", help="ids that tell no source")
     args = parser.parse_args(argv)
@@ -142,7 +145,7 @@ def make_copy(job: Job, folder: Path, seed: int, strength: float) -> dict[str, A
         "copied_from": job.source.id,
         "copied_from_sha256": digest,
         "disguise": job.disguise,
-        "parameters": parameters,
+        "disguise_parameters": parameters,
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 import trimesh
@@ -167,7 +168,10 @@ def files_of(folder: Path) -> dict[str, bytes]:
 def test_copies_name_their_source_and_a_bad_mesh_costs_its_own(shapes, tmp_path):
     out = tmp_path / "out"
     assert run(shapes, out, "--disguise", "none,stretch") == 3
-    rows = json.loads((out / "shapes.json").read_text())["shapes"]
+    index = json.loads((out / "shapes.json").read_text())
+    schema = Path(__file__).parents[3] / "formats" / "shapes.schema.json"
+    jsonschema.validate(index, json.loads(schema.read_text()))
+    rows = index["shapes"]
     assert {row["id"] for row in rows} == {f"{m}-{n}" for m in MESHES for n in ("none", "stretch")}
     failures = json.loads((out / "shapes.failures.json").read_text())
     assert [row["id"] for row in failures] == ["bad-none", "bad-stretch"]
