@@ -1,0 +1,1 @@
+"""Frechet distance between two sets of embeddings."""
