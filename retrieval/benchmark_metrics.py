@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--count", type=int, default=100, help="shapes to disguise, by seed (default 100)")
     add("--strength", type=float, default=1.0, help="of the disguises (default 1)")
     add("--points", type=int, default=1024, help="points of a cloud (default 1024)")
-    add("--emd-points", type=int, default=512, help="the same for emd (default 512)")
+    add("--emd-points", type=int, default=256, help="the same for emd (default 256)")
     add("--threshold", type=float, default=0.05, help="match radius of fscore (default 0.05)")
     return parser
 
