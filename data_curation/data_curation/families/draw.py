@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from ..primitives import Solid
 
+T = TypeVar("T", float, int, str, bool)
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -24,28 +25,30 @@ class Draw:
     rng: np.random.Generator
     values: dict[str, float | int | str | bool] = field(default_factory=dict)
 
+    def _keep(self, name: str, value: T) -> T:
+        if name in self.values:
+            raise ValueError(f"parameter {name!r} is drawn twice")
+        self.values[name] = value
+        return value
+
     def real(self, name: str, low: float, high: float) -> float:
         """Uniform in [low, high], 4 decimals: metres, degrees or a ratio."""
         value = round(float(self.rng.uniform(low, high)), 4)
-        self.values[name] = value
-        return value
+        return self._keep(name, value)
 
     def whole(self, name: str, low: int, high: int) -> int:
         """Uniform among low, ..., high."""
         value = int(self.rng.integers(low, high + 1))
-        self.values[name] = value
-        return value
+        return self._keep(name, value)
 
     def pick(self, name: str, options: Sequence[str]) -> str:
         value = str(options[int(self.rng.integers(len(options)))])
-        self.values[name] = value
-        return value
+        return self._keep(name, value)
 
     def chance(self, name: str, share: float) -> bool:
         """True with probability `share`."""
         value = bool(self.rng.random() < share)
-        self.values[name] = value
-        return value
+        return self._keep(name, value)
 
 
 class Design(NamedTuple):

@@ -229,8 +229,8 @@ def _framed(
         parts.append(both_sides(corner + corner.mirror((0.0, 0.0, 1.0))))
     else:
         parts.append(both_sides(box((half - board, half), (0.0, top), (-deep, deep))))
-    for x in np.linspace(-half, half, columns + 1)[1:-1]:
-        skip = d.whole("divider_start", 0, 1)
+    for k, x in enumerate(np.linspace(-half, half, columns + 1)[1:-1]):
+        skip = d.whole(f"divider_start_{k + 1}", 0, 1)
         parts.append(
             box((x - 0.5 * board, x + 0.5 * board), (levels[skip], top), (-deep, 0.95 * deep))
         )
@@ -311,12 +311,13 @@ def _books(
     """Rows of books, from the left end of every shelf to a random fill, sunk 2 mm into it."""
     levels, board = rows
     fill, size = d.real("book_fill", 0.2, 0.95), d.real("book_height", 0.55, 0.9)
+    rng = np.random.default_rng(d.whole("book_pattern", 0, 99999))
     parts = []
     for k, (low, high) in enumerate(pairwise(levels)):
         x = board - half - 0.001
         end = x + fill * (2.0 * half * (1.0 - k / (len(levels) - 1) * steps) - 2.0 * board)
         while x < end - 0.06:
-            wide, tall = d.rng.uniform(0.03, 0.08), d.rng.uniform(0.75, 1.0) * size
+            wide, tall = rng.uniform(0.03, 0.08), rng.uniform(0.75, 1.0) * size
             upper = low + board + tall * (high - low - board)
             parts.append(
                 box(

@@ -246,11 +246,11 @@ def _pillows(d: Draw, half: float, seat: float, z: float) -> list[Solid]:
 
 def _barrel(d: Draw, seat: float) -> Design:
     """Round seat inside a wall that runs round the back and slopes down to the arms."""
-    radius, thick = 0.5 * seat + 0.04, d.real("wall_thickness", 0.05, 0.13)
-    base, tall = d.real("base_height", 0.22, 0.36), d.real("back_height", 0.25, 0.55)
-    arm = d.real("arm_height", 0.02, 0.22)
+    radius, thick = 0.5 * seat + 0.04, d.real("wall_thickness", 0.04, 0.2)
+    lift = d.real("leg_height", 0.05, 0.2) if d.chance("legs", 0.6) else 0.0
+    base, tall = lift + d.real("base_height", 0.15, 0.3), d.real("back_height", 0.2, 0.85)
+    arm = min(d.real("arm_height", 0.0, 0.24), 0.8 * tall)
     outer = radius + thick
-    lift = d.real("leg_height", 0.05, 0.16) if d.chance("legs", 0.6) else 0.0
     wall = lathe([(radius, lift), (outer, lift), (outer, base + tall), (radius, base + tall)], 40)
     open_ = d.real("opening", 0.55, 0.9) * radius
     front = box((-open_, open_), (-1.0, 3.0), (0.0, 2.0))

@@ -284,18 +284,37 @@ def _gear(d: Draw, parts: list[Solid], length: float, radius: float, mount: str)
     return ["its wheels down"]
 
 
+LENGTHS = {
+    "saloon": (3.7, 5.4),
+    "hatchback": (2.7, 4.4),
+    "off-roader": (3.0, 5.0),
+    "pickup": (4.4, 5.8),
+    "van": (3.8, 6.4),
+    "sports car": (3.7, 4.9),
+    "cabriolet": (3.2, 4.9),
+    "lorry": (5.0, 8.5),
+}
+LARGE_WHEELS = {"off-roader": 1.45, "pickup": 1.25, "lorry": 1.3}
+CABIN_ENDS = {  # front and rear of the cabin at the belt line, as shares of the length
+    "saloon": (0.18, -0.3),
+    "hatchback": (0.2, -0.46),
+    "off-roader": (0.2, -0.48),
+    "pickup": (0.2, -0.08),
+    "van": (0.4, -0.49),
+    "sports car": (0.12, -0.34),
+    "cabriolet": (0.14, -0.25),
+    "lorry": (0.46, 0.22),
+}
+
+
 def car(d: Draw) -> Design:
     """Lower body, cabin and wheels; spoiler, roof rack, spare wheel, mirrors come and go."""
-    kind = d.pick(
-        "build", ("saloon", "hatchback", "off-roader", "pickup", "van", "sports car", "cabriolet")
-    )
-    low, high = {"van": (4.2, 5.8), "pickup": (4.6, 5.6), "sports car": (3.9, 4.7)}.get(
-        kind, (3.4, 5.0)
-    )
-    length, wide = d.real("length", low, high), 0.5 * d.real("width", 1.5, 2.0)
-    r = d.real("wheel_radius", 0.27, 0.36) * (1.25 if kind in ("off-roader", "pickup") else 1.0)
-    clear = r * d.real("clearance", 0.5, 0.9)
-    belt = clear + d.real("body_height", 0.45, 0.7) * (0.8 if kind == "sports car" else 1.0)
+    kind = d.pick("build", tuple(LENGTHS))
+    length, wide = d.real("length", *LENGTHS[kind]), 0.5 * d.real("width", 1.35, 2.1)
+    r = d.real("wheel_radius", 0.26, 0.4) * LARGE_WHEELS.get(kind, 1.0)
+    clear = r * d.real("clearance", 0.5, 1.0)
+    belt = clear + d.real("body_height", 0.4, 0.75) * (0.8 if kind == "sports car" else 1.0)
+    tyre = d.real("tyre_width", 0.14, 0.28)
     front, rear = d.real("front_overhang", 0.13, 0.21), d.real("rear_overhang", 0.14, 0.23)
     axles = ((0.5 - front) * length, (rear - 0.5) * length)
     body = _car_body(d, kind, length, wide, (clear, belt))
@@ -303,7 +322,7 @@ def car(d: Draw) -> Design:
     parts = [body - arch]
     details = [_cabin(d, parts, kind, length, wide, belt)]
     for z in axles:
-        parts.append(both_sides(_wheel(r, d.real("tyre_width", 0.16, 0.26), z, wide, r)))
+        parts.append(both_sides(_wheel(r, tyre, z, wide, r)))
         parts.append(
             rod((-wide + 0.05, wide - 0.05), (0.07, 0.07), 10)
             .rotate((0, 0, 90))
@@ -350,27 +369,15 @@ def _car_body(d: Draw, kind: str, length: float, wide: float, y: Pair) -> Solid:
 
 
 def _cabin(d: Draw, parts: list[Solid], kind: str, length: float, wide: float, belt: float) -> str:
-    tall = d.real("cabin_height", 0.42, 0.62) * {
-        "van": 1.6,
-        "sports car": 0.75,
-        "off-roader": 1.15,
-    }.get(kind, 1.0)
+    taller = {"van": 1.9, "sports car": 0.75, "off-roader": 1.2, "lorry": 2.0}
+    tall = d.real("cabin_height", 0.38, 0.68) * taller.get(kind, 1.0)
     screen, slope = d.real("screen_slope", 0.2, 0.75), d.real("rear_slope", 0.05, 0.8)
-    ends = {
-        "saloon": (0.18, -0.3),
-        "hatchback": (0.2, -0.46),
-        "off-roader": (0.2, -0.48),
-        "pickup": (0.2, -0.08),
-        "van": (0.4, -0.49),
-        "sports car": (0.12, -0.34),
-        "cabriolet": (0.14, -0.25),
-    }[kind]
+    floor = max(belt - 0.35, 0.5 * (belt + parts[0].bounding_box()[1]))  # of a pit or load bed
+    ends = CABIN_ENDS[kind]
     front, rear = ends[0] * length, ends[1] * length
     tuck = d.real("cabin_tuck", 0.04, 0.2)
     if kind == "cabriolet":
-        pit = soft_box(
-            (0.14 - wide, wide - 0.14), (belt - 0.3, belt + 1.0), (rear, front - 0.25), 0.08
-        )
+        pit = soft_box((0.14 - wide, wide - 0.14), (floor, belt + 1.0), (rear, front - 0.25), 0.08)
         parts[0] = parts[0] - pit
         glass = _side(
             [
@@ -381,7 +388,7 @@ def _cabin(d: Draw, parts: list[Solid], kind: str, length: float, wide: float, b
             wide - 0.1,
             0.0,
         )
-        seat = soft_box((0.12, 0.55), (belt - 0.32, belt + 0.3), (rear + 0.35, rear + 0.55), 0.06)
+        seat = soft_box((0.12, 0.55), (floor - 0.02, belt + 0.3), (rear + 0.35, rear + 0.55), 0.06)
         parts += [glass, both_sides(seat)]
         return "an open top"
     roof = max(0.25 * (front - rear), front - rear - (screen + slope) * tall)
@@ -394,10 +401,13 @@ def _cabin(d: Draw, parts: list[Solid], kind: str, length: float, wide: float, b
     ]
     knob = ball((0.0, 0.0, 0.0), (0.05, 0.05, 0.05), 12)
     parts.append(hull([knob.translate(p) for p in (*low, *top)]))
+    if kind == "lorry":
+        load, out = d.real("cargo_height", 0.9, 2.3), wide + d.real("cargo_overhang", -0.1, 0.12)
+        z = (-0.495 * length, d.real("cargo_front", 0.12, 0.22) * length)
+        parts.append(soft_box((-out, out), (belt - 0.15, belt + load), z, 0.04))
+        return "a cargo box"
     if kind == "pickup":
-        bed = box(
-            (0.1 - wide, wide - 0.1), (belt - 0.35, belt + 1.0), (0.08 - 0.5 * length, rear - 0.08)
-        )
+        bed = box((0.1 - wide, wide - 0.1), (floor, belt + 1.0), (0.08 - 0.5 * length, rear - 0.08))
         parts[0] = parts[0] - bed
         return "a load bed"
     return {"van": "a tall cabin", "off-roader": "an upright cabin"}.get(kind, "a closed cabin")
@@ -413,7 +423,7 @@ def _car_extras(
         bar = soft_box((0.05 - wide, wide - 0.05), (low, low + 0.2), (h - 0.2, h + out), 0.05)
         parts += [bar, bar.mirror((0.0, 0.0, 1.0))]
         words.append("bumpers")
-    if kind not in ("cabriolet", "pickup") and d.chance("roof_rack", 0.25):
+    if kind not in ("cabriolet", "pickup", "lorry") and d.chance("roof_rack", 0.25):
         z = (-0.22 * length, 0.02 * length)
         load = d.real("roof_load", 0.1, 0.4)
         parts.append(soft_box((-0.5 * wide, 0.5 * wide), (top - 0.06, top + load), z, 0.06))
