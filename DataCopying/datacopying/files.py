@@ -51,8 +51,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write UTF-8; half a surrogate pair, from a file name that is not text, as JSON escapes it."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -165,6 +166,7 @@ class Journal:
 
     Raises:
         ValueError: the journal was written with other settings; the differing keys are named.
+                    Or it is damaged.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any], fresh: bool = False) -> None:
@@ -175,11 +177,17 @@ class Journal:
             path.unlink(missing_ok=True)
         lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
         if lines:
-            require_same(str(path), json.loads(lines[0]), json.loads(json.dumps(dict(settings))))
-            self.done = dict(json.loads(line) for line in lines[1:])
+            try:
+                head, *rows = map(json.loads, lines)
+                self.done = {str(key): value for key, value in rows}
+            except (ValueError, TypeError) as error:
+                raise ValueError(
+                    f"{path}: damaged; remove it or use --overwrite, what it lists is lost"
+                ) from error
+            require_same(str(path), head, json.loads(json.dumps(dict(settings))))
         with replacing(path) as temporary:
-            head = [json.dumps(dict(settings)).encode()]
-            temporary.write_bytes(b"\n".join(lines or head) + b"\n")
+            lines = lines or [json.dumps(dict(settings)).encode()]
+            temporary.write_bytes(b"\n".join(lines) + b"\n")
         self._handle = path.open("ab")
 
     def add(self, key: str, value: Any) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-OK, FAILED, USAGE, SOME_FAILED = 0, 1, 2, 3
+OK, FAILED, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
 _FLAGS: dict[str, dict[str, object]] = {
     "seed": {"type": int, "default": 0, "help": "item i draws from (seed, i) (default 0)"},
@@ -42,14 +42,20 @@ class Entry(Protocol):
 
 
 def guarded(main: Callable[[Sequence[str] | None], int]) -> Entry:
-    """Turn OSError and ValueError of an entry script into one line on stderr and exit code 1."""
+    """Turn OSError and ValueError of an entry script into one line on stderr and exit code 1.
+
+    Ctrl-C likewise, with the exit code that shells give it.
+    """
 
     @functools.wraps(main)
     def run(argv: Sequence[str] | None = None) -> int:
+        name = Path(main.__code__.co_filename).name
         try:
             return main(argv)
+        except KeyboardInterrupt:
+            sys.stderr.write(f"{name}: interrupted\n")
+            return INTERRUPTED
         except (OSError, ValueError) as error:
-            name = Path(main.__code__.co_filename).name
             sys.stderr.write(f"{name}: {_one_line(error)}\n")
             return FAILED
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -73,7 +74,8 @@ def _one_thread() -> None:
 
 def _executor(workers: int) -> ProcessPoolExecutor:
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context)
+    ignore = signal.SIGINT, signal.SIG_IGN  # Ctrl-C reaches the whole group; this process answers
+    return ProcessPoolExecutor(workers, context, initializer=signal.signal, initargs=ignore)
 
 
 def _parallel(work: Callable[[T], R], items: Sequence[T], workers: int) -> Iterator[Outcome]:

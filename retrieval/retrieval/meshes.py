@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,7 @@ SUFFIXES = (".obj", ".off", ".ply", ".stl", ".glb", ".gltf", ".3mf", ".dae")
 MAX_UNPACKED = 1 << 30  # bytes; a .3mf is a zip and may be a bomb
 MAX_ELEMENTS = 10**8  # of a glTF accessor, which may be zeros that no file has to hold
 LARGEST = 1e300  # sums and differences of larger coordinates overflow
+_UNFIT = re.compile(r"[\x00-\x1f\\\ud800-\udfff]")  # not in an id
 
 
 class Item(NamedTuple):
@@ -35,8 +38,9 @@ def list_meshes(source: Path, shard: str | None = None, limit: int | None = None
     """Items of a folder, a shapes.json or a text list of paths, in a stable order.
 
     A folder that holds a shapes.json is read through it; else every mesh file below it is an item
-    whose id is its path without suffix (with suffix where two files would share an id) and whose
-    category is the first folder on that path. A text list has one path a line, relative to itself.
+    whose id is its path without suffix (with suffix where two files would share an id,
+    percent-encoded where it is not text) and whose category is the first folder on that path. A
+    text list has one path a line, relative to itself.
 
     Args:
         source: what --input names.
@@ -66,12 +70,14 @@ def list_meshes(source: Path, shard: str | None = None, limit: int | None = None
 
 
 def _from_folder(folder: Path) -> list[Item]:
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    named = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    found = sorted(p for p in named if p.is_file() or not p.exists())  # a broken link is reported
     stems = [p.relative_to(folder).with_suffix("").as_posix() for p in found]
     count = Counter(stems)
     items = []
     for path, stem in zip(found, stems, strict=True):
         name = path.relative_to(folder).as_posix() if count[stem] > 1 else stem
+        name = quote(os.fsencode(name)) if _UNFIT.search(name) else name
         items.append(Item(name, path, name.split("/")[0] if "/" in name else ""))
     return items
 
@@ -98,15 +104,17 @@ def _from_shapes(index: Path) -> list[Item]:
         for key in ("id", "path"):
             if not isinstance(row.get(key), str) or not row[key]:
                 raise ValueError(f"{index}: shapes[{place}]: '{key}' must be a non-empty string")
+        if not isinstance(row.get("category", ""), str):
+            raise ValueError(f"{index}: shapes[{place}]: 'category' must be a string")
         check_id(row["id"], f"{index}: shapes[{place}]")
-        items.append(Item(row["id"], index.parent / row["path"], str(row.get("category", ""))))
+        items.append(Item(row["id"], index.parent / row["path"], row.get("category", "")))
     return items
 
 
 def check_id(name: str, place: str) -> None:
     """Raise ValueError unless `name` can be a file name below an output folder."""
     parts = name.split("/")
-    if not name or re.search(r"[\x00-\x1f\\]", name) or any(p in ("", ".", "..") for p in parts):
+    if not name or _UNFIT.search(name) or any(p in ("", ".", "..") for p in parts):
         raise ValueError(f"{place}: id {name!r} cannot be used as a file name")
 
 
@@ -161,10 +169,9 @@ def open_mesh(path: Path, **options: Any) -> Any:
         raise ValueError(f"{path}: empty file")
     if kind == ".3mf":
         _check_zip(data, path)
-    announced = re.findall(rb'"count"\s*:\s*(\d+)', data) if kind in (".glb", ".gltf") else []
-    if (most := max(map(int, announced), default=0)) > MAX_ELEMENTS:
-        raise ValueError(f"{path}: announces {most:,} elements, more than {MAX_ELEMENTS:,}")
     with _reading(path):
+        if kind in (".glb", ".gltf"):
+            _check_counts(data)
         if kind == ".obj":
             data = _counted_from_start(data)
         resolver = trimesh.resolvers.FilePathResolver(str(path))
@@ -191,6 +198,12 @@ def _reading(path: Path) -> Iterator[None]:
         raise ValueError(
             f"{path}: not a readable {kind} file ({type(error).__name__}: {reason})"
         ) from error
+
+
+def _check_counts(data: bytes) -> None:
+    most = max(map(int, re.findall(rb'"count"\s*:\s*(\d+)', data)), default=0)
+    if most > MAX_ELEMENTS:
+        raise ValueError(f"{most:,} elements of one accessor, more than {MAX_ELEMENTS:,}")
 
 
 def _count_faces(loaded: Any) -> int:
