@@ -171,7 +171,7 @@ def _known(target: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     if target.name == "shapes.json":
         paths += sorted(target.parent.glob("shapes.*-of-*.json"))
     known: dict[str, Any] = {}
-    for path in (p for p in paths if not p.name.endswith((".run.json", ".failures.json"))):
+    for path in (p for p in paths if run_path(p).exists()):
         require_same(str(path), read_json(run_path(path))["settings"], settings)
         known |= {entry["id"]: entry for entry in read_json(path)["shapes"]}
     return known
