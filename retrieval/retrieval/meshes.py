@@ -217,6 +217,9 @@ def _promised_faces(data: bytes, kind: str) -> int:
         header = data[: data.find(b"end_header")]
         said = re.search(rb"^element\s+face\s+(\d+)", header, re.MULTILINE)
         return int(said[1]) if said else 0
+    if kind == ".off":
+        words = re.sub(rb"#[^\n]*", b"", data[:10_000]).split()
+        return int([*filter(bytes.isdigit, words[:4]), b"0", b"0"][1])
     if kind == ".stl" and b"\0" in data[:84]:
         return int.from_bytes(data[80:84], "little")
     return data.lower().count(b"endfacet") if kind == ".stl" else 0
