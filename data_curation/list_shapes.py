@@ -41,9 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     cli.set_up_logging(args)
     labels = _labels(args.annotations) if args.annotations else {}
     sources = [pair for path in args.input for pair in _read(path, args, labels)]
-    joined = shapes_index.join(sources, args.output.parent)
+    folder = args.output.parent.resolve()
+    joined = shapes_index.join(sources, folder)
     joined = sorted(joined, key=lambda row: str(row["id"]))[: args.limit]
-    missing = [row for row in joined if not (args.output.parent / row["path"]).is_file()]
+    missing = [row for row in joined if not (folder / row["path"]).resolve().is_file()]
     if missing:
         raise ValueError(
             f"{len(missing)} of {len(joined)} mesh files are missing, first {missing[0]['path']} "
