@@ -299,50 +299,38 @@ def _draw(
     images: NDArray[np.uint64], view: int, xa: int, ya: int, xb: int, yb: int, xc: int, yc: int
 ) -> None:
     """Set the pixels whose centre the triangle covers; corners in 1/256 pixel, y downward."""
-    if ya > yb:
-        xa, ya, xb, yb = xb, yb, xa, ya
-    if yb > yc:
-        xb, yb, xc, yc = xc, yc, xb, yb
-    if ya > yb:
-        xa, ya, xb, yb = xb, yb, xa, ya
+    swap = ya > yb
+    xa, xb = (xb if swap else xa), (xa if swap else xb)
+    ya, yb = min(ya, yb), max(ya, yb)
+    swap = yb > yc
+    xb, xc = (xc if swap else xb), (xb if swap else xc)
+    yb, yc = min(yb, yc), max(yb, yc)
+    swap = ya > yb
+    xa, xb = (xb if swap else xa), (xa if swap else xb)
+    ya, yb = min(ya, yb), max(ya, yb)
     top, middle, bottom = (ya >> 8) + 1, (yb >> 8) + 1, (yc >> 8) + 1
-    long, long_step = _edge(xa, ya, xc, yc, top)
-    if top < middle:
-        short, short_step = _edge(xa, ya, xb, yb, top)
-        _fill(images, view, top, middle, long, long_step, short, short_step)
-    if middle < bottom:
-        short, short_step = _edge(xb, yb, xc, yc, middle)
-        long += long_step * (middle - top)
-        _fill(images, view, middle, bottom, long, long_step, short, short_step)
+    one, one_step = _edge(xa, ya, xc, yc, top)
+    other, other_step = _edge(xa, ya, xb, yb, top)
+    lower, lower_step = _edge(xb, yb, xc, yc, middle)
+    if top == middle:
+        other, other_step = lower, lower_step
+    for row in range(top, bottom):
+        left, right = min(one, other) >> 40, max(one, other) >> 40
+        if left < right:
+            _set_span(images, view, SIZE - 1 - row, left, right)
+        one += one_step
+        last = row + 1 == middle
+        other = lower if last else other + other_step
+        other_step = lower_step if last else other_step
 
 
 @inlined()
 def _edge(xa: int, ya: int, xb: int, yb: int, row: int) -> tuple[int, int]:
     """Where the edge meets a row, less _MARGIN, and its step a row; 1/2**40 pixel, rounded up."""
-    slope = (xb - xa) / (256.0 * (yb - ya))
+    slope = (xb - xa) / (256.0 * max(yb - ya, 1))
     meets = xa / 256.0 + ((row << 8) - ya) * slope - _MARGIN
     step = slope * 256.0 * _FIXED if yb - ya >= 256 else 0.0
     return int(meets * _FIXED) + (1 << 40) - 1, int(step)
-
-
-@kernel()
-def _fill(
-    images: NDArray[np.uint64],
-    view: int,
-    start: int,
-    stop: int,
-    one: int,
-    one_step: int,
-    other: int,
-    other_step: int,
-) -> None:
-    """Set the spans between two edges, rows start <= row < stop."""
-    for row in range(start, stop):
-        left, right = min(one, other) >> 40, max(one, other) >> 40
-        if left < right:
-            _set_span(images, view, SIZE - 1 - row, left, right)
-        one += one_step
-        other += other_step
 
 
 @inlined()
@@ -351,10 +339,7 @@ def _set_span(images: NDArray[np.uint64], view: int, y: int, start: int, stop: i
     first, last = start >> 6, (stop - 1) >> 6
     head = _ALL << np.uint64(start & 63)
     tail = _ALL >> np.uint64(63 - ((stop - 1) & 63))
-    if first == last:
-        images[view, y, first] |= head & tail
-    else:
-        images[view, y, first] |= head
-        for word in range(first + 1, last):
-            images[view, y, word] = _ALL
-        images[view, y, last] |= tail
+    images[view, y, first] |= head & (tail if first == last else _ALL)
+    images[view, y, last] |= tail & (head if first == last else _ALL)
+    for word in range(first + 1, last):
+        images[view, y, word] = _ALL
