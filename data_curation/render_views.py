@@ -59,7 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     _record(args, settings, counts, failures)
     print(", ".join(f"{number} {name}" for name, number in counts.items()), f"-> {args.output}")
-    return cli.SOME_FAILED if failures else cli.OK
+    if failures:
+        return cli.SOME_FAILED if len(failures) < len(jobs) else cli.FAILED
+    return cli.OK
 
 
 def _settings(args: argparse.Namespace) -> Settings:

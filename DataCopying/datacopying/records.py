@@ -268,6 +268,9 @@ def read_embeddings(path: Path) -> tuple[Array, list[str]]:
             arrays = {key: archive[key] for key in (*_FEATURES, "categories") if key in archive}
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile, AttributeError) as error:
         raise ValueError(f"{path}: not a readable NPZ file: {error}") from error
+    wrong = [key for key, value in arrays.items() if not isinstance(value, np.ndarray)]
+    if wrong:
+        raise ValueError(f"{path}: {wrong[0]}: not an array; write the file again")
     key = next((key for key in _FEATURES if key in arrays), None)
     if key is None:
         raise ValueError(f"{path}: no feature array; expected one of {', '.join(_FEATURES)}")

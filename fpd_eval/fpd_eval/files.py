@@ -71,6 +71,8 @@ def read_json(path: Path) -> Any:
         raise ValueError(
             f"{path}: not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         ) from error
+    except ValueError as error:  # a number of thousands of digits
+        raise ValueError(f"{path}: not usable JSON: {error}") from error
     except RecursionError as error:
         raise ValueError(f"{path}: not usable JSON: nested too deeply") from error
     except _DoubledKey as error:

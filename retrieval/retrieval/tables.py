@@ -199,6 +199,8 @@ def read_part(path: Path) -> Table:
             with np.load(handle, allow_pickle=False) as archive:
                 for key in archive.files:
                     content[key] = archive[key]
+                    if not isinstance(content[key], np.ndarray):
+                        raise ValueError("not an array")
     except (
         ValueError,
         KeyError,
