@@ -16,10 +16,9 @@ from .raycast import Caster, Floats32, Hits, Ints
 SHADINGS = ("clay", "material", "normals")
 SKY_LIGHTS = 24
 
-_SKY, _LAMP, _GROUND = 0.62, 0.42, 0.4  # strength of sky and lamp; light from below over above
+_SKY, _LAMP, _GROUND = 0.6, 0.5, 0.35  # strength of sky and lamp; light from below over above
 _LAMP_FROM = np.array([-0.42, 0.5, 0.76])  # right, up, back of the camera
-_TINT = 0.10  # how far clay leans to the colour of its normal
-_CLAY = np.array([0.70, 0.65, 0.60])
+CLAY = np.array([0.51, 0.56, 0.63], np.float32)  # linear
 
 
 class Sky:
@@ -58,15 +57,10 @@ def turned(corners: Floats32, hits: Hits) -> Floats32:
 
 
 def lit(colours: Floats32, sky: Floats32, normals: Floats32, axes: Floats) -> Floats32:
-    """(k, 3) linear colours under the sky's light (k,) and the lamp of a camera (3, 3)."""
+    """Linear colours, (k, 3) or (3,), under the sky's light (k,) and the lamp of a camera (3, 3)."""
     lamp = (_LAMP_FROM / np.linalg.norm(_LAMP_FROM)) @ axes
     facing = np.maximum(normals @ lamp.astype(np.float32), np.float32(0))
     return np.asarray(colours * (_SKY * sky + _LAMP * facing)[:, None], np.float32)
-
-
-def clay(normals: Floats32) -> Floats32:
-    """(k, 3) linear colour of clay, tinted a little by the direction it faces."""
-    return np.asarray(_CLAY + _TINT * (normals * 0.5), np.float32)
 
 
 def raw_normals(normals: Floats32) -> Floats32:

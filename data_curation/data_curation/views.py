@@ -120,7 +120,7 @@ def _colours(scene: Scene, axes: Floats, hits: Hits, part: int) -> Floats32:
     normals = shading.turned(scene.corners, hits)
     if kind == "normals":
         return shading.raw_normals(normals)
-    colours = scene.mesh.colours_at(hits) if kind == "material" else shading.clay(normals)
+    colours = scene.mesh.colours_at(hits) if kind == "material" else shading.CLAY
     light = scene.sky.light(scene.caster, hits, normals, part, parts)
     return shading.lit(colours, light, normals, axes)
 
