@@ -81,7 +81,7 @@ else
   echo "evaluate.sh: no embeddings in $embeddings: no Frechet distance" >&2
 fi
 
-for name in generated train; do
+for name in generated train test; do
   python DataCopying/memorization_report.py "$output/result.json" --pairs "$pairs" \
     --list-ids "$name" >"$output/$name.ids.txt"
   step python data_curation/render_views.py --input "${!name}" --ids "$output/$name.ids.txt" \
@@ -89,6 +89,7 @@ for name in generated train; do
 done
 step python DataCopying/memorization_report.py "$output/result.json" --pairs "$pairs" \
   --generated-views "$output/renders/generated" --train-views "$output/renders/train" \
+  --test-views "$output/renders/test" \
   --title "${title:-$(basename "$generated")}" --output "$output/report.html"
 echo "report: $output/report.html"
 exit $some_failed
