@@ -32,9 +32,9 @@ def describe_item(item: Item) -> dict[str, Any]:
 
 
 def _warn_blank(output: Path) -> None:
-    from retrieval.tables import read_table
+    from retrieval.tables import read_part
 
-    table = read_table([output])
+    table = read_part(output)
     for name, cir in zip(table.ids, table.arrays["cir"], strict=True):
         if not cir.any():
             log.warning("%s: nothing of it can be drawn; its descriptor is all zero", name)
