@@ -57,7 +57,7 @@ def turned(corners: Floats32, hits: Hits) -> Floats32:
 
 
 def lit(colours: Floats32, sky: Floats32, normals: Floats32, axes: Floats) -> Floats32:
-    """Linear colours, (k, 3) or (3,), under the sky's light (k,) and the lamp of a camera (3, 3)."""
+    """Linear colours (k, 3) or (3,) under the sky's light (k,) and a camera's lamp (3, 3)."""
     lamp = (_LAMP_FROM / np.linalg.norm(_LAMP_FROM)) @ axes
     facing = np.maximum(normals @ lamp.astype(np.float32), np.float32(0))
     return np.asarray(colours * (_SKY * sky + _LAMP * facing)[:, None], np.float32)
