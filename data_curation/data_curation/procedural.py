@@ -68,6 +68,8 @@ def _outside(solid: Solid) -> Solid:
         raise ValueError(f"the union of the parts is no solid: {solid.status()}")
     pieces = [piece for piece in solid.decompose() if piece.volume() > 0.0]
     solid = type(solid).compose(pieces)
+    low, high = np.reshape(solid.bounding_box(), (2, 3))
+    solid = solid.simplify(1e-5 * float(np.max(high - low)))  # no slivers left by the union
     if solid.num_tri() < MIN_FACES:
         solid = solid.refine(math.ceil(math.sqrt(MIN_FACES / solid.num_tri())))
     return solid

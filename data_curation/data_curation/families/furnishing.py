@@ -274,7 +274,7 @@ def _ladder_shelves(
         (2.5 * thick - deep, top + 0.05),
     ]
     rail = plate([(-a, b) for a, b in front], (0.0, thick)).rotate((0.0, 90.0, 0.0))
-    upright = box((0.0, thick), (0.0, top + 0.05), (-deep, thick - deep))
+    upright = box((0.001, thick - 0.001), (0.0, top + 0.04), (-deep, thick - deep))
     parts = [both_sides((rail + upright).translate((half - thick, 0.0, 0.0)))]
     first, lip = d.real("first_shelf", 0.04, 0.2), d.real("lip_height", 0.02, 0.06)
     has_lip = d.chance("lips", 0.5)

@@ -51,13 +51,21 @@ def vessel(outer: Array, wall: float, floor: float, section: Array, twist: float
 
 
 def _section(sides: int, lobes: int = 0, depth: float = 0.0, squareness: float = 2.0) -> Array:
-    """(k, 2) unit section: a polygon, or a round or square one with `lobes` flutes."""
+    """(k, 2) unit section: round or square with `sides` points and `lobes` flutes."""
     ring = superellipse((1.0, 1.0), squareness, sides)
     turn = np.linspace(0.0, 2.0 * np.pi, sides, endpoint=False)
-    made: Array = (
-        ring * (1.0 - depth * 0.5 * (1.0 + np.cos(lobes * turn)))[:, None] if lobes else ring
-    )
+    wave = 1.0 - depth * 0.5 * (1.0 + np.cos(lobes * turn))
+    made: Array = ring * wave[:, None] if lobes else ring
     return made
+
+
+def _polygon(sides: int) -> Array:
+    """(k, 2) unit polygon, its sides cut into pieces, so that it may be twisted; k is about 36."""
+    corners = superellipse((1.0, 1.0), 2.0, sides)
+    share = np.linspace(0.0, 1.0, max(36 // sides, 1), endpoint=False)[:, None]
+    after = np.roll(corners, -1, axis=0)
+    pieces = zip(corners, after, strict=True)
+    return np.concatenate([a + (b - a) * share for a, b in pieces])
 
 
 def mug(d: Draw) -> Design:
@@ -151,15 +159,15 @@ def vase(d: Draw) -> Design:
     outer = np.maximum(t, (0.12, 0.0)) * (radius, height)
     outer[:, 1] = np.maximum.accumulate(outer[:, 1] + 1e-5 * height * np.arange(24))
     kind = d.pick("section", ("round", "round", "polygonal", "fluted", "square"))
-    lobes, depth = d.whole("flutes", 5, 14), d.real("flute_depth", 0.08, 0.28)
+    lobes, depth = d.whole("flutes", 4, 9), d.real("flute_depth", 0.08, 0.28)
     section = {
         "round": _section(40),
-        "polygonal": _section(d.whole("facets", 3, 8)),
+        "polygonal": _polygon(d.whole("facets", 3, 8)),
         "fluted": _section(56, lobes, depth),
         "square": _section(32, squareness=5.0),
     }[kind]
-    twist = d.real("twist", 20.0, 120.0) if kind != "round" and d.chance("twisted", 0.35) else 0.0
-    wall = 0.1 * float(outer[:, 0].min())
+    twist = d.real("twist", 20.0, 80.0) if kind != "round" and d.chance("twisted", 0.35) else 0.0
+    wall = 0.14 * float(outer[:, 0].min())
     parts = [vessel(outer, wall, 0.03 * height, section, twist)]
     details = [degree(neck, 0.35, 0.62, ("a narrow neck", "", "a wide mouth"))]
     if kind == "round" and d.chance("handles", 0.4):

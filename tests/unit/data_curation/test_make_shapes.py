@@ -36,10 +36,26 @@ def test_a_family_makes_one_watertight_piece_with_ten_parameters(
         mesh = trimesh.Trimesh(vertices, faces, process=False)
         assert mesh.is_watertight and mesh.is_winding_consistent and mesh.volume > 0
         assert mesh.body_count == 1, f"{record['id']}: floating parts"
+        assert trimesh.Trimesh(vertices, faces).is_watertight, f"{record['id']}: merged vertices"
         assert 400 <= len(faces) <= 12_000
         assert len(record["parameters"]) >= 10
         np.testing.assert_allclose(mesh.extents, record["size"], atol=1e-3)
         assert abs(mesh.bounds[0, 1]) < 1e-5  # stands on the floor
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_from_outside_no_inside_is_seen(family: str, tmp_path: Path) -> None:
+    """Rays from all around first meet a front face: no surface crosses another, none is turned."""
+    rng = np.random.default_rng(0)
+    for number in range(15):
+        vertices, faces = arrays(design(Job(number, 6, family, tmp_path))[0])
+        mesh = trimesh.Trimesh(vertices, faces, process=False)
+        way = rng.normal(size=(400, 3))
+        way /= np.linalg.norm(way, axis=1, keepdims=True)
+        target = mesh.vertices[faces[rng.integers(len(faces), size=400)]].mean(axis=1)
+        hit = mesh.ray.intersects_first(target + 3.0 * mesh.scale * way, -way)
+        facing = np.einsum("ij,ij->i", mesh.face_normals[hit], way)[hit >= 0]
+        assert (facing < -1e-3).mean() <= 0.01, f"{family} {number}: {(facing < -1e-3).sum()} rays"
 
 
 def silhouettes(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
