@@ -80,7 +80,8 @@ def _run(args: Any, catalogues: Sequence[Path]) -> int:
                 name = f"{path.stem}#{number}"
                 failures.append({"id": name, "stage": "model", "error": str(error)})
     if not records:
-        raise ValueError(failures[0]["error"] if failures else "no model in these catalogues")
+        sources = ", ".join(map(str, catalogues))
+        raise ValueError(failures[0]["error"] if failures else f"{sources}: no model in it")
     return _finish(args, catalogues, records, failures, count)
 
 

@@ -51,7 +51,7 @@ class Catalogue:
         self.path = path
         try:
             self.archive = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, EOFError) as error:
+        except (zipfile.BadZipFile, EOFError, ValueError) as error:
             raise ValueError(f"{path}: not a readable .sh3f (a zip): {error}") from error
         check_members(self.archive, path)
         names = {info.filename for info in self.archive.infolist()}
@@ -100,7 +100,10 @@ class Catalogue:
         folder = member.rpartition("/")[0] + "/"
         whole = get["multiPartModel"].strip().lower() == "true" and folder != "/"
         kept = [name for name in self.members if name.startswith(folder)] if whole else [member]
-        name = identifier(get["id"] or f"{self.name}#{PurePosixPath(member).stem}")
+        try:
+            name = identifier(get["id"] or f"{self.name}#{PurePosixPath(member).stem}")
+        except ValueError as error:
+            raise ValueError(f"{place}: {error}") from error
         return Model(name, member, kept, self._record(number, name, member, get, place))
 
     def _record(
@@ -189,13 +192,20 @@ def _up(text: str, place: str) -> str:
 
 
 def check_members(archive: zipfile.ZipFile, path: Path) -> None:
-    """Refuse absolute names, `..`, links and archives that unpack to far more than they are."""
+    """Refuse absolute names, `..`, links and archives that unpack to far more than they are.
+
+    Also names that no file system takes, and a file that is a folder, too.
+    """
     total = 0
+    plain = {info.filename for info in archive.infolist() if not info.is_dir()}
     for info in archive.infolist():
         name = info.filename
         parts = PurePosixPath(name).parts
         if name.startswith("/") or ".." in parts or re.search(r"[\x00-\x1f\\]|^[A-Za-z]:", name):
             raise ValueError(f"{path}: member {name!r} points outside the archive; refused")
+        folders = map(str, PurePosixPath(name).parents)
+        if any(len(part.encode()) > 200 for part in parts) or not plain.isdisjoint(folders):
+            raise ValueError(f"{path}: member {name!r:.99} cannot be written as a file; refused")
         if (info.external_attr >> 16) & 0o170000 == 0o120000:
             raise ValueError(f"{path}: member {name!r} is a symbolic link; refused")
         total += info.file_size
