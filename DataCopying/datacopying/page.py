@@ -197,23 +197,14 @@ def _categories(result: Row) -> str:
     c = result["categories"]
     if not c["rows"]:
         return f"<p>None: {esc(c['reason'])}.</p>"
-    heads = [
-        "category",
-        "generated",
-        "held-out",
-        "flagged",
-        "Z<sub>U</sub>",
-        "AUC",
-        "p",
-        "adjusted p",
-    ]
+    heads = ["category", "flagged", "held-out", "Z<sub>U</sub>", "AUC", "p", "adj. p"]
     rows = sorted(c["rows"], key=lambda row: (row["q"] is None, row["q"] or 0, row["category"]))
     body = table(heads, [_category(row) for row in rows], 1)
     return f"<p>Categories: {esc(c['reason'])}.</p>{body}"
 
 
 def _category(row: Row) -> list[str]:
-    counts = [f"{row[key]:,}" for key in ("n_gen", "n_test", "flagged")]
+    counts = [f"{row['flagged']:,} of {row['n_gen']:,}", f"{row['n_test']:,}"]
     if row["z_u"] is None:
         return [esc(row["category"]), *counts, f"<i>{esc(row['reason'])}</i>", "", "", ""]
     p, q = chance(row["p_less"]), chance(row["q"])
