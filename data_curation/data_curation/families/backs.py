@@ -72,7 +72,7 @@ def _filling(
         waist = d.real("splat_waist", 0.3, 1.6)
         edge = smooth([(w, 0.0), (w * waist, 0.35 * height), (1.3 * w, 0.97 * height)], 12)
         outline = np.concatenate([edge, (edge * (-1.0, 1.0))[::-1]])
-        return [plate(outline, z)], "a back with a central splat"
+        return [plate(outline, z)], "a splat back"
     w = d.real("cross_width", 0.015, 0.035)
     low, high = 0.12 * height, 0.95 * height
     one = plate([(-half - w, low), (-half + w, low), (half + w, high), (half - w, high)], z)
