@@ -267,7 +267,7 @@ def bad_tables() -> dict[str, Case]:
         "number_ids": ({"ids": np.arange(5)}, "ids: expected"),
         "four_ids": ({"ids": np.array(list("abcd"))}, "expected"),
         "nan_row": ({"embeddings": hole}, "row 3 is not finite"),
-        "inf_row": ({"embeddings": hole * np.inf}, "row 0 is not finite"),
+        "inf_row": ({"embeddings": np.full((5, 3), np.inf)}, "row 0 is not finite"),
         "integer_rows": ({"embeddings": np.zeros((5, 3), int)}, "embeddings: expected float"),
         "text_rows": ({"embeddings": np.array([["a"]] * 5)}, "embeddings: expected float"),
         "complex_rows": ({"embeddings": np.zeros((5, 3), complex)}, "embeddings: expected float"),

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import trimesh
 from e2e import malformed
 from e2e.running import Run, run
 
@@ -171,3 +172,16 @@ def contents(output: Path) -> dict[str, bytes]:
         for p in files
         if p.is_file() and p.name not in ("run.json", "failures.json")
     }
+
+
+def test_a_large_mesh_takes_little_memory(tmp_path: Path) -> None:
+    """400,000 faces; with 500 bytes a face on top of the libraries' 250 MiB it would fail."""
+    side = 448
+    grid = np.stack(np.meshgrid(*[np.linspace(0, 6, side)] * 2, indexing="ij"), axis=-1)
+    points = np.concatenate([grid, np.sin(3 * grid).sum(-1, keepdims=True)], -1).reshape(-1, 3)
+    corner = (np.arange(side - 1)[:, None] * side + np.arange(side - 1)).ravel()
+    faces = np.concatenate([corner[:, None] + [0, 1, side], corner[:, None] + [1, side + 1, side]])
+    trimesh.Trimesh(points, faces, process=False).export(tmp_path / "large.ply")
+    ended = run("extract_lfd.py", "--input", tmp_path, "--output", tmp_path / "x.npz")
+    assert ended.code == 0, ended.err
+    assert ended.peak < 440
