@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from .airplanes import airplane
+from .bottles import bottle
+from .bowls import bowl
+from .cars import car
 from .draw import Design, Draw, caption
 from .furnishing import bed, bookcase, table
 from .instruments import guitar
 from .lamps import desk_lamp, floor_lamp
 from .seats import armchair, chair, sofa, stool
-from .vehicles import airplane, car
-from .vessels import bottle, bowl, mug, vase
+from .vessels import mug, vase
 
 FAMILIES: dict[str, Callable[[Draw], Design]] = {
     "chair": chair,
