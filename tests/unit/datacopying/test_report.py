@@ -1,4 +1,4 @@
-"""The report: self-contained, right pictures in the right places, hostile texts, missing renders."""
+"""The report: self-contained, pictures in their places, hostile texts, missing renders."""
 
 from __future__ import annotations
 
@@ -139,21 +139,15 @@ def test_verdict_and_numbers(audit: Path, tmp_path: Path) -> None:
     assert text.count("60 generated, 120 held-out shapes") >= 5
     for side in ("gen", "test"):
         assert result["inputs"][side]["sha256"] in text
-    assert "--bootstrap" in text  # the run record of the test is quoted
+    assert "settings.bootstrap" in text  # the run record of the test is quoted
 
 
 def test_nothing_comes_from_outside(audit: Path, tmp_path: Path) -> None:
     assert report(audit, tmp_path / "r.html") == 0
     text = (tmp_path / "r.html").read_text()
     page = Page(text)
-    assert not {tag for tag, _ in page.tags} & {
-        "script",
-        "link",
-        "iframe",
-        "object",
-        "embed",
-        "base",
-    }
+    active = {"script", "link", "iframe", "object", "embed", "base", "form"}
+    assert not {tag for tag, _ in page.tags} & active
     for tag, attrs in page.tags:
         for name, value in attrs.items():
             assert not name.startswith("on"), (tag, name)
@@ -331,9 +325,14 @@ def test_bad_results_are_refused_by_name(
 
 
 def test_every_key_the_page_needs_is_checked(
-    audit: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    audit: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each section and each key of the first row, taken out: refused by its name or not needed."""
+    for name in ("histogram", "cumulative"):  # slow, and no reader of keys
+        monkeypatch.setattr(plots, name, lambda gen, test, threshold: "")
     whole = json.dumps(load(audit))
     paths = [(name,) for name in json.loads(whole)]
     paths += [(n, k) for n, v in json.loads(whole).items() if isinstance(v, dict) for k in v]
@@ -377,9 +376,8 @@ def test_selection(count: int, pairs: int, typical: int, flagged: int) -> None:
         assert abs(np.mean(middle) - (count + 1) / 2) <= 1
     assert len(chosen.copied) == min(2, flagged)
     for row in chosen.copied:
-        assert row["copies"] == [
-            r["id"] for r in rows if r["flagged"] and r["nearest_id"] == row["id"]
-        ]
+        near = [r for r in rows if r["nearest_id"] == row["id"]]
+        assert row["copies"] == [r["id"] for r in near if r["flagged"]]
 
 
 def lines(svg: str) -> ET.Element:
