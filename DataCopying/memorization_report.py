@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from datacopying.selection import select
 
     result = read_result(args.result)
-    with_test = args.test_views or args.list_ids == "test"
+    with_test = args.test_views or args.list_ids
     held_out = closest_held_out(args.result, result, args.held_out) if with_test else []
     chosen = select(result, args.pairs, args.typical, COPIED, held_out)
     if args.list_ids:

@@ -85,7 +85,7 @@ for name in generated train test; do
   python DataCopying/memorization_report.py "$output/result.json" --pairs "$pairs" \
     --list-ids "$name" >"$output/$name.ids.txt"
   step python data_curation/render_views.py --input "${!name}" --ids "$output/$name.ids.txt" \
-    --output "$output/renders/$name" --up "$up" --workers "$workers" "${overwrite[@]}"
+    --output "$output/renders/$name" --views 4 --up "$up" --workers "$workers" "${overwrite[@]}"
 done
 step python DataCopying/memorization_report.py "$output/result.json" --pairs "$pairs" \
   --generated-views "$output/renders/generated" --train-views "$output/renders/train" \

@@ -22,9 +22,21 @@ python data_curation/list_shapes.py --input "$shapes/fresh/shapes.json" "$shapes
   --output "$shapes/copier/shapes.json" >&2
 
 for generator in honest copier; do
+  if [ "$generator" = copier ]; then # the descriptors of the same two sets serve again
+    mkdir -p "$output/copier" && cp "$output/honest/"t*.lfd.* "$output/copier/"
+  fi
   echo
   echo "=== the $generator generator"
   bash scripts/evaluate.sh --generated "$shapes/$generator" --train "$shapes/train" --test "$shapes/test" \
     --output "$output/$generator" --title "Quick start: the $generator generator"
 done
 echo
+python - "$shapes/copies/shapes.json" "$output/copier/result.json" <<'END'
+import json, pathlib, sys
+copies, result = (json.loads(pathlib.Path(p).read_text()) for p in sys.argv[1:])
+sources = {row["id"]: row["copied_from"] for row in copies["shapes"]}
+flagged = [row for row in result["samples"] if row["flagged"]]
+found = [row for row in flagged if sources.get(row["id"]) == row["nearest_id"]]
+print(f"Of the {len(sources)} planted copies {len(found)} are flagged, each with its source;"
+      f" {len(flagged) - len(found)} of the {len(result['samples']) - len(sources)} others are.")
+END
