@@ -31,6 +31,11 @@ class Hits(NamedTuple):
     normals: Floats32
 
 
+def lifted(hits: Hits) -> Floats32:
+    """(k, 3) hit points a little above their surface, where shadow rays start."""
+    return hits.points + np.float32(_LIFT) * hits.normals
+
+
 class Caster:
     """A mesh prepared for rays.
 
@@ -82,10 +87,7 @@ class Caster:
         pixels = (rows[:, None] * size + columns).ravel().astype(np.int64)
         return pixels, np.ascontiguousarray(starts.reshape(-1, 3), np.float32)
 
-    def blocked(
-        self, points: Floats32, normals: Floats32, direction: Floats32
-    ) -> NDArray[np.bool_]:
-        """(k,) whether the mesh stands between each point and a light at infinity."""
-        starts = np.ascontiguousarray(points + np.float32(_LIFT) * normals)
+    def blocked(self, starts: Floats32, direction: Floats32) -> NDArray[np.bool_]:
+        """(k,) whether the mesh stands between each start (k, 3) and a light at infinity."""
         found = self.scene.run(starts, direction[None], query="OCCLUDED")
         return np.asarray(found >= 0)

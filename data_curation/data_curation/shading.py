@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cameras import Floats, fibonacci
-from .raycast import Caster, Floats32, Hits, Ints
+from .raycast import Caster, Floats32, Hits, Ints, lifted
 
 SHADINGS = ("clay", "material", "normals")
 SKY_LIGHTS = 24
@@ -38,11 +38,12 @@ class Sky:
         Of the lights only part, part + parts, ... are asked: the subpixels share them out.
         """
         total = np.zeros(len(hits.pixels), np.float32)
+        starts = lifted(hits)
         chosen = slice(part, None, parts)
         for towards, strength in zip(self.directions[chosen], self.strengths[chosen], strict=True):
             cosine = normals @ towards
             facing = np.flatnonzero(cosine > 0)
-            hidden = caster.blocked(hits.points[facing], hits.normals[facing], towards)
+            hidden = caster.blocked(starts[facing], towards)
             seen = facing[~hidden]
             total[seen] += cosine[seen] * (strength * parts)
         return total
@@ -68,15 +69,16 @@ def raw_normals(normals: Floats32) -> Floats32:
     return normals * np.float32(0.5) + np.float32(0.5)
 
 
-def average(size: int, parts: list[tuple[Ints, Floats32]]) -> Floats:
+def average(size: int, parts: list[tuple[Ints, Floats32]]) -> Floats32:
     """Mean of subpixels over a white ground; each part is (k,) pixels and (k, 3) colours."""
-    picture = np.full((size * size, 3), float(len(parts)))
+    picture = np.full((size * size, 3), len(parts), np.float32)
     for pixels, colours in parts:
-        picture[pixels] += colours - 1.0
-    return np.clip(picture / len(parts), 0.0, 1.0).reshape(size, size, 3)
+        picture[pixels] += colours - np.float32(1)
+    mean = np.clip(picture / np.float32(len(parts)), 0, 1)
+    return mean.reshape(size, size, 3).astype(np.float32)
 
 
-def to_bytes(picture: Floats, linear: bool) -> NDArray[np.uint8]:
+def to_bytes(picture: Floats32, linear: bool) -> NDArray[np.uint8]:
     """Colours 0 ... 1 as 8 bits; linear ones through the sRGB curve."""
     if linear:
         low, high = picture * 12.92, 1.055 * np.power(picture, 1 / 2.4) - 0.055
