@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from retrieval import cli
-from retrieval.files import Journal, read_json, require_same, run_path, sha256
+from retrieval.files import Journal, failures_path, read_json, require_same, run_path, sha256
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -81,7 +81,7 @@ def _finished_before(output: Path, settings: dict[str, Any]) -> int:
         raise ValueError(f"{output}: exists without {record.name}; use --overwrite")
     require_same(str(output), read_json(record)["settings"], settings)
     print(f"{output}: done before, nothing to do (--overwrite computes it again)")
-    return cli.SOME_FAILED if output.with_suffix(".failures.json").exists() else cli.OK
+    return cli.SOME_FAILED if failures_path(output).exists() else cli.OK
 
 
 def _retrieve(args: argparse.Namespace, settings: dict[str, Any], place: Path) -> int:

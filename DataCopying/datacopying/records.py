@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .files import read_json, run_path
+from .files import failures_path, read_json, run_path
 from .zu import Array
 
 _FEATURES = ("embeddings", "arr", "X", "features", "emb", "data")
@@ -101,7 +101,7 @@ def read_retrieval(path: Path, missing: str = "error") -> Retrieval:
 
 def _failed(path: Path) -> list[tuple[str, str]]:
     """(id, reason) of the queries that retrieve.py could not answer."""
-    beside = path.with_suffix(".failures.json")
+    beside = failures_path(path)
     rows = read_failures(beside) if beside.exists() else []
     return [(row["id"], f"has no neighbour: {row['error']}") for row in rows]
 

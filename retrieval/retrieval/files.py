@@ -105,10 +105,10 @@ def write_run(
     packages: Iterable[str] = ("numpy",),
     **more: Any,
 ) -> None:
-    """Write the run record `<output without suffix>.run.json` (formats/run.schema.json).
+    """Write the run record of `output` at `run_path` (formats/run.schema.json).
 
     Args:
-        output:   the file this record is about; a folder gets `<folder>/run.json`.
+        output:   the file or folder this record is about.
         settings: what decides the result; another run must agree on them to continue.
         counts:   how many items went in, came out, failed.
         inputs:   files read, recorded with their SHA-256.
@@ -130,7 +130,20 @@ def write_run(
 
 
 def run_path(output: Path) -> Path:
-    return output / "run.json" if output.is_dir() else output.with_suffix(".run.json")
+    """`X.run.json` for `X.json`, `X.npz.run.json` for `X.npz`, `X/run.json` for a folder."""
+    return _beside(output, "run.json")
+
+
+def failures_path(output: Path) -> Path:
+    """The same for `failures.json`."""
+    return _beside(output, "failures.json")
+
+
+def _beside(output: Path, name: str) -> Path:
+    if output.is_dir():
+        return output / name
+    stem = output.stem if output.suffix == ".json" else output.name
+    return output.with_name(f"{stem}.{name}")
 
 
 def require_same(place: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
@@ -144,11 +157,8 @@ def require_same(place: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> 
 
 
 def write_failures(output: Path, failures: Iterable[Mapping[str, str]]) -> None:
-    """Write `failures.json` (id, stage, error) for `output`, or remove it when nothing failed.
-
-    A folder gets `<folder>/failures.json`, a file `<output without suffix>.failures.json`.
-    """
-    path = output / "failures.json" if output.is_dir() else output.with_suffix(".failures.json")
+    """Write the failures (id, stage, error) of `output`, or remove the list when nothing failed."""
+    path = failures_path(output)
     rows = sorted(failures, key=lambda row: row["id"])
     if rows:
         write_json(path, rows)

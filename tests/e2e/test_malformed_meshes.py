@@ -59,7 +59,11 @@ def batch(folder: Path, request: pytest.FixtureRequest) -> tuple[str, Run, dict[
     script = request.param
     output = folder.parent / OUTPUT[script]
     ended = run(script, "--input", folder, "--output", output, *FLAGS.get(script, ()))
-    listed = output / "failures.json" if output.is_dir() else output.with_suffix(".failures.json")
+    listed = (
+        output / "failures.json"
+        if output.is_dir()
+        else output.with_name(output.name + ".failures.json")
+    )
     rows = json.loads(listed.read_text())
     return script, ended, {row["id"]: row["error"] for row in rows}, output
 

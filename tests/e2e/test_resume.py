@@ -75,7 +75,7 @@ def test_extraction_killed_in_the_middle_goes_on(
     assert extract(meshes, output, "--workers", workers) == 0
     assert f"({done} reused, 0 failed)" in capsys.readouterr().out
     assert output.read_bytes() == whole.read_bytes()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.npz", "x.run.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.npz", "x.npz.run.json"]
 
 
 def test_ctrl_c_leaves_what_was_done(meshes: Path, whole: Path, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_rows_stand_in_list_order_and_workers_do_not_matter(items, tmp_path):
     assert table.ids == [item.id for item in items]
     expected = np.frombuffer(items[3].path.read_bytes(), np.uint8).reshape(4, 3)
     np.testing.assert_array_equal(table.arrays["points"][3], expected)
-    record = json.loads((tmp_path / "a_points.run.json").read_text())
+    record = json.loads((tmp_path / "a_points.npz.run.json").read_text())
     assert record["counts"] == {"items": 9, "rows": 9, "failed": 0}
     assert record["settings"] == {"kind": "points", "points": 4}
 
@@ -94,13 +94,13 @@ def test_a_bad_mesh_costs_its_row_alone(items, tmp_path):
     items[4].path.unlink()
     built = build(items, output)
     assert (built.code, built.rows, built.failed) == (3, 7, 2)
-    failures = json.loads((tmp_path / "x.failures.json").read_text())
+    failures = json.loads((tmp_path / "x.npz.failures.json").read_text())
     assert [row["id"] for row in failures] == ["chair/1", "chair/4"]
     assert "a bad mesh" in failures[0]["error"]
     items[1].path.write_bytes(b"repaired mesh")
     items[4].path.write_bytes(b"found it again")
     assert build(items, output).code == 0
-    assert not (tmp_path / "x.failures.json").exists()
+    assert not (tmp_path / "x.npz.failures.json").exists()
     assert read_table([output]).ids == [item.id for item in items]
 
 
@@ -110,7 +110,7 @@ def test_nothing_is_written_when_all_fail(items, tmp_path):
     built = build(items, tmp_path / "x.npz")
     assert (built.code, built.rows) == (1, 0)
     assert not (tmp_path / "x.npz").exists()
-    assert len(json.loads((tmp_path / "x.failures.json").read_text())) == 9
+    assert len(json.loads((tmp_path / "x.npz.failures.json").read_text())) == 9
 
 
 def test_other_settings_are_refused_unless_overwritten(items, tmp_path):
@@ -166,7 +166,7 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(items, tmp_path):
     assert len(log.read_text().split()) == 9 - done
     build(items, tmp_path / "fresh.npz")
     assert built.output.read_bytes() == (tmp_path / "fresh.npz").read_bytes()
-    assert not list(tmp_path.glob("x.npz.*"))
+    assert [p.name for p in tmp_path.glob("x.npz.*")] == ["x.npz.run.json"]
 
 
 def test_rows_lost_from_an_unfinished_table_are_computed_again(items, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
 from retrieval.lfd_distance import images, lower_bounds, nearest_on_cpu, prepare, rig_sums
 from retrieval.lfd_simd import SIMD
 from retrieval.metrics import Options, smallest

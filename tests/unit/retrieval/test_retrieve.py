@@ -10,8 +10,9 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-import retrieve
 from numpy.typing import NDArray
+
+import retrieve
 from retrieval.files import Journal
 from retrieval.metrics import METRICS, Metric, Options, smallest
 from retrieval.tables import Table, write_table

@@ -126,7 +126,7 @@ def test_shards_workers_and_one_run_give_the_same_table(folder, tmp_path):
     table = read_table([tmp_path / "a.npz"])
     assert table.settings == {"normalize": "unit-sphere", "points": 64, "seed": 0}
     assert table.arrays["points"].shape == (8, 64, 3)
-    failures = json.loads((tmp_path / "a.failures.json").read_text())
+    failures = json.loads((tmp_path / "a.npz.failures.json").read_text())
     assert [row["id"] for row in failures] == ["torn"]
 
 

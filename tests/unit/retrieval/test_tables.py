@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from retrieval.tables import read_table, require_comparable, write_table
 
 SETTINGS = {"count": 4, "normalise": "unit-sphere"}
