@@ -67,7 +67,7 @@ def overall(zu: Zu) -> str:
     if zu.p_less is None:
         return head + "all distances are equal, so the sets cannot be told apart."
     if zu.p_less < ALPHA:
-        return head + "the set as a whole leans to the training data."
+        return head + f"the set as a whole leans to the training data (p {_p(zu.p_less)})."
     if zu.p_less > 1 - ALPHA:
         return head + (
             "the set as a whole does not lean to the training data; it lies farther away than "

@@ -77,8 +77,8 @@ def test_run_records_and_failure_lists_as_written_validate(tmp_path: Path) -> No
     (tmp_path / "input").write_bytes(b"x")
     write_run(tmp_path / "run.npz", {"seed": 0}, {"done": 1}, [tmp_path / "input"])
     write_failures(tmp_path / "failures.npz", [{"id": "a", "stage": "read", "error": "empty"}])
-    (tmp_path / "run.run.json").rename(tmp_path / "run.json")
-    (tmp_path / "failures.failures.json").rename(tmp_path / "failures.json")
+    (tmp_path / "run.npz.run.json").rename(tmp_path / "run.json")
+    (tmp_path / "failures.npz.failures.json").rename(tmp_path / "failures.json")
     for path in (tmp_path / "run.json", tmp_path / "failures.json"):
         validate(path)
         read(path)

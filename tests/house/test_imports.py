@@ -33,7 +33,7 @@ def test_every_import_is_a_pinned_requirement() -> None:
     local = (
         INNER
         | {p.stem for p in SCRIPTS + tests}
-        | {"house", "tests"}
+        | {p.parent.name for p in tests}
         | set(sys.stdlib_module_names)
     )
     used = {name for path in MODULES + BENCHMARKS + tests for name in imports(path)} - local

@@ -43,7 +43,7 @@ def test_as_many_as_chance_and_none() -> None:
 @pytest.mark.parametrize(
     ("shift", "said_of_the_set"),
     [
-        (-50, "leans to the training data."),
+        (-50, "leans to the training data (p < 0.0001)."),
         (0, "does not lean to the training data."),
         (50, "lies farther away than held-out shapes do, which can hide copies"),
     ],
