@@ -163,7 +163,7 @@ def _p(result: Row, sizes: str) -> str:
 
 def _medians(result: Row, sizes: str) -> str:
     z, e = result["zu"], result["excess"]
-    zeros = f"{e.get('zero_gen', 0):,} generated and {e.get('zero_test', 0):,} held-out shapes"
+    zeros = f"{e['zero_gen']:,} generated and {e['zero_test']:,} held-out shapes"
     metric = result["provenance"]["metric"]
     return card(
         "Median distance",
@@ -232,7 +232,7 @@ def _cells(result: Row) -> str:
     value = "not defined" if found["c_t"] is None else signed(found["c_t"])
     return (
         f"<section><h2>C<sub>T</sub> = {value}</h2><p>Z<sub>U</sub> inside regions of the feature "
-        f"space ({esc(found.get('cells_from', ''))}), averaged over those with more than "
+        f"space ({esc(found['cells_from'])}), averaged over those with more than "
         f"{percent(found['tau'])} of the generated shapes. Below 0: copying in these regions.</p>"
         f"{table(heads, rows, 1)}</section>"
     )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 GENERATED, HELD_OUT, THRESHOLD = "#b4481e", "#2b5c8a", "#1d2329"
+_STEPS = 2000  # most points of a cumulative curve
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "memorization report",
@@ -59,8 +60,8 @@ def cumulative(gen: Sequence[Any], test: Sequence[Any], threshold: float | None)
 
     def draw(axes: Axes) -> None:
         for values, total, name, colour in _sides(g, len(gen), t, len(test)):
-            height = np.arange(len(values) + 1) * 100 / total
-            steps = np.concatenate([[0.0], np.sort(values)])
+            at = np.unique(np.linspace(0, len(values), _STEPS).astype(int))  # 0 is the origin
+            height, steps = at * 100 / total, np.append(0.0, np.sort(values))[at]
             label = f"{name} (n = {total:,})"
             axes.step(steps, height, where="post", color=colour, linewidth=1.6, label=label)
         axes.set_ylim(0, 100)
@@ -89,7 +90,7 @@ def _figure(draw: Any, threshold: float | None) -> str:
     from matplotlib.figure import Figure
 
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(6.2, 3.7))
+        figure = Figure(figsize=(5.3, 3.5))
         axes = figure.subplots()
         draw(axes)
         axes.set_xlabel("distance to the nearest training shape")
@@ -97,7 +98,13 @@ def _figure(draw: Any, threshold: float | None) -> str:
         axes.set_xlim(left=0)
         if threshold is not None:
             axes.axvline(threshold, color=THRESHOLD, linewidth=1, linestyle=(0, (4, 3)))
-        figure.legend(*_legend(axes, threshold), loc="outside upper left", ncols=3, fontsize=10)
+        figure.legend(
+            *_legend(axes, threshold),
+            loc="outside upper left",
+            ncols=3,
+            fontsize=9.5,
+            columnspacing=1.2,
+        )
         data = io.StringIO()
         figure.savefig(data, format="svg", transparent=True, metadata={"Date": None})
     svg = data.getvalue()

@@ -69,6 +69,8 @@ _SECTIONS: dict[str, dict[str, str]] = {
         "excess_interval": "two numbers or null",
         "p_more": _SHARE,
         "resolved": "true or false",
+        "zero_gen": _COUNT,
+        "zero_test": _COUNT,
     },
     "distances": {"gen": "a list with an entry", "test": "a list with an entry"},
     "categories": {"by": "text or null", "reason": "text", "minimum": _SIZE, "rows": "a list"},
@@ -120,6 +122,7 @@ _ROWS: dict[str, dict[str, str]] = {
         "used": "true or false",
     },
 }
+_C_T = {"c_t": "a number or null", "tau": "a number from 0", "cells_from": "text"}
 _INPUT = {"path": "text", "sha256": "text", "queries": _SIZE, "used": _SIZE, "dropped": "a list"}
 
 
@@ -139,7 +142,7 @@ def read_result(path: Path) -> Result:
         for place, distance in enumerate(result["distances"][side]):
             _demand(path, f"distances.{side}[{place}]", distance, _DISTANCE)
     if result.get("c_t") is not None:
-        _check(path, "c_t", result["c_t"], {"c_t": "a number or null", "tau": "a number from 0"})
+        _check(path, "c_t", result["c_t"], _C_T)
     for name, keys in _ROWS.items():
         for place, row in enumerate(_rows(path, result, name)):
             _check(path, f"{name}[{place}]", row, keys)

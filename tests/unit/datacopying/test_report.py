@@ -416,6 +416,12 @@ def test_cumulative_plot_rises_to_the_share_of_finite_distances() -> None:
     assert curves["gen"] == pytest.approx((bottom, (bottom + top) / 2), abs=0.01)
 
 
+def test_plots_of_many_distances_stay_small() -> None:
+    many = np.random.default_rng(0).gamma(3, 100, 50_000).tolist()
+    for draw in (plots.histogram, plots.cumulative):
+        assert len(draw(many, many, 20.0)) < 200_000
+
+
 def test_numbers_in_words() -> None:
     assert number(None) == "∞"
     assert number(1234567.8) == "1,234,568"
