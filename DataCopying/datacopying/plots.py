@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .fragments import number
 from .zu import Array
 
 if TYPE_CHECKING:
@@ -98,13 +99,10 @@ def _figure(draw: Any, threshold: float | None) -> str:
         axes.set_xlim(left=0)
         if threshold is not None:
             axes.axvline(threshold, color=THRESHOLD, linewidth=1, linestyle=(0, (4, 3)))
-        figure.legend(
-            *_legend(axes, threshold),
-            loc="outside upper left",
-            ncols=3,
-            fontsize=9.5,
-            columnspacing=1.2,
-        )
+        handles, labels = _legend(axes, threshold)
+        columns = 3 if sum(map(len, labels)) <= 58 else 2  # as many as fit the width
+        place: Any = {"loc": "outside upper left", "ncols": columns, "columnspacing": 1.2}
+        figure.legend(handles, labels, fontsize=9.5, handlelength=1.5, **place)
         data = io.StringIO()
         figure.savefig(data, format="svg", transparent=True, metadata={"Date": None})
     svg = data.getvalue()
@@ -119,5 +117,5 @@ def _legend(axes: Axes, threshold: float | None) -> tuple[list[Any], list[str]]:
     labels = [next(n for n in names if n.startswith(s)) for s in ("generated", "held-out")]
     if threshold is not None:
         handles.append(Line2D([], [], color=THRESHOLD, linewidth=1, linestyle=(0, (4, 3))))
-        labels.append(f"flagged below {threshold:.4g}")
+        labels.append(f"flagged below {number(threshold)}")
     return handles, labels
