@@ -2,7 +2,7 @@
 # Audit a generator: does it copy its training shapes, which samples are copies, how sure can we be?
 #
 #   bash scripts/evaluate.sh --generated DIR --train DIR --test DIR --output DIR
-#        [--workers N] [--pairs N] [--up y|z] [--embeddings DIR] [--title TEXT] [--overwrite]
+#        [--workers N] [--pairs N] [--up file|y|z] [--embeddings DIR] [--title TEXT] [--overwrite]
 #
 # Each set is a folder of meshes, a shapes.json or a text list of paths. Writes to the output folder
 # descriptors (*.lfd.npz), neighbours (*.neighbours.json), result.json, samples (result.csv), renders
@@ -14,7 +14,7 @@ set -euo pipefail
 usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}" >&2; exit 2; }
 fail() { echo "evaluate.sh: $1" >&2; exit 2; }
 
-generated='' train='' test='' output='' embeddings='' title='' pairs=24 up=y overwrite=()
+generated='' train='' test='' output='' embeddings='' title='' pairs=24 up=file overwrite=()
 workers=$(nproc)
 while [ $# -gt 0 ]; do
   case $1 in
