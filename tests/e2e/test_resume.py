@@ -18,12 +18,12 @@ from e2e.running import run, start
 import extract_lfd
 from retrieval.tables import write_table
 
-COUNT = 12
+COUNT = 24
 
 
 @pytest.fixture(scope="module")
 def meshes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dozen meshes; the later, the more faces, so that a kill finds some work left."""
+    """Two dozen meshes; the later, the more faces, so that a kill finds some work left."""
     folder = tmp_path_factory.mktemp("meshes")
     for i in range(COUNT):
         made = trimesh.creation.icosphere(2 if i < 4 else 5, radius=1 + i / 10)
@@ -67,10 +67,10 @@ def test_extraction_killed_in_the_middle_goes_on(
     output, journal = tmp_path / "x.npz", tmp_path / "x.npz.journal"
     flags = ("--input", meshes, "--output", output, "--workers", workers)
     process = start("extract_lfd.py", *flags, stderr=subprocess.DEVNULL)
-    end_when(process, lambda: lines(journal) >= 4, signal.SIGKILL)
+    end_when(process, lambda: lines(journal) >= 3, signal.SIGKILL)
     done = lines(journal) - 1
     assert process.returncode == -signal.SIGKILL
-    assert 3 <= done < COUNT
+    assert 2 <= done < COUNT
     assert not output.exists()
     assert extract(meshes, output, "--workers", workers) == 0
     assert f"({done} reused, 0 failed)" in capsys.readouterr().out
@@ -83,7 +83,7 @@ def test_ctrl_c_leaves_what_was_done(meshes: Path, whole: Path, tmp_path: Path) 
     flags = ("--input", meshes, "--output", output, "--workers", 2)
     with (tmp_path / "err").open("wb") as err:
         process = start("extract_lfd.py", *flags, stderr=err)
-        end_when(process, lambda: lines(journal) >= 4, signal.SIGINT)
+        end_when(process, lambda: lines(journal) >= 3, signal.SIGINT)
     assert process.returncode == 130
     assert (tmp_path / "err").read_text() == "extract_lfd.py: interrupted\n"
     assert extract(meshes, output) == 0
