@@ -93,16 +93,19 @@ def runs(image: Image, y: int, starts: NDArray[np.int64], stops: NDArray[np.int6
         bits = image[y, word]
         while bits:
             start = lowest(bits)
-            stop = lowest(~(bits | ((_ONE << np.uint64(start)) - _ONE)))
+            stop = lowest(~(bits | below(start)))
             starts[count], stops[count] = 64 * word + start, 64 * word + stop
             count += 1
-            bits = bits & ~_below(stop)
+            bits = bits & ~below(stop)
     return count
 
 
 @inlined()
-def _below(count: int) -> np.uint64:
-    return ~(_ALL << np.uint64(count)) if count < 64 else _ALL
+def below(count: int) -> np.uint64:
+    """Word whose lowest `count` bits are set, `count` clipped to 0..64."""
+    if count <= 0:
+        return _NONE
+    return _ALL >> np.uint64(64 - min(count, 64))
 
 
 @kernel()

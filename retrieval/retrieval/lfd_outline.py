@@ -17,6 +17,7 @@ from .lfd_bits import (
     after,
     area,
     before,
+    below,
     bounds,
     grow_disc,
     grow_square,
@@ -27,7 +28,7 @@ from .lfd_bits import (
 )
 
 LONGEST = 65536  # points of an outline; a longer one counts as none
-_NONE, _ONE, _ALL = np.uint64(0), np.uint64(1), np.uint64(0xFFFFFFFFFFFFFFFF)
+_NONE, _ONE = np.uint64(0), np.uint64(1)
 
 # Three probes (dx, dy, heading after the move) of the headings +y, +x, -y, -x.
 _PROBES = np.array(
@@ -96,7 +97,7 @@ def is_one_part(image: Image, mark: Image, reach: Image) -> bool:
     for y in range(SIZE):
         first, last = row_ends(mark, y)
         for word in range(WORDS):
-            reach[y, word] = _below(first - 64 * word) | ~_below(last + 1 - 64 * word)
+            reach[y, word] = below(first - 64 * word) | ~below(last + 1 - 64 * word)
     changed = True
     while changed:
         changed = False
@@ -110,14 +111,6 @@ def is_one_part(image: Image, mark: Image, reach: Image) -> bool:
             outside += ones(image[y, word] & reach[y, word])
     total = area(image, 0, SIZE - 1)
     return total > 0 and (total - outside) / total > 0.95
-
-
-@inlined()
-def _below(count: int) -> np.uint64:
-    """Word whose lowest `count` bits are set, count clipped to 0..64."""
-    if count <= 0:
-        return _NONE
-    return _ALL >> np.uint64(64 - min(count, 64))
 
 
 @kernel()
@@ -170,7 +163,7 @@ def outline(
             grown[:] = _NONE
             for y in range(y0, y1 + 1):
                 for word in range(WORDS):
-                    grown[y, word] = _below(x1 + 1 - 64 * word) & ~_below(x0 - 64 * word)
+                    grown[y, word] = below(x1 + 1 - 64 * word) & ~below(x0 - 64 * word)
     thin(grown, silhouette, max(y0 - 3, 1), min(y1 + 3, SIZE - 2), other)
     return trace(grown, bounds(grown)[0], mark, xs, ys)
 
