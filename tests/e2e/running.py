@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,12 +28,13 @@ class Run(NamedTuple):
 def start(script: str, *args: object, largest_file: int | None = None, **more: object):
     """A running script, in a process group of its own; `largest_file` is a limit in bytes."""
 
-    def limit() -> None:
+    def prepare() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background job inherits it ignored
         if largest_file is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 
     command = [sys.executable, str(PATHS[script]), *map(str, args)]
-    return subprocess.Popen(command, start_new_session=True, preexec_fn=limit, **more)
+    return subprocess.Popen(command, start_new_session=True, preexec_fn=prepare, **more)
 
 
 def run(script: str, *args: object, largest_file: int | None = None) -> Run:
