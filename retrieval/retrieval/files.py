@@ -5,7 +5,6 @@ An output that exists is complete: it is written under a temporary name in its f
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import hashlib
 import json
@@ -214,12 +213,3 @@ class Journal:
     def finish(self) -> None:
         self._handle.close()
         self.path.unlink()
-
-
-def to_text(data: bytes) -> str:
-    """Bytes as text for a journal line."""
-    return base64.b64encode(data).decode("ascii")
-
-
-def from_text(text: str) -> bytes:
-    return base64.b64decode(text)
