@@ -33,8 +33,8 @@ class Case:
     def allowed(self, name: str) -> float:
         """The largest absolute error that the case allows for an output."""
         tolerance = self.info["tolerance"]
-        if name in tolerance.get("by_array", {}):
-            return float(tolerance["by_array"][name])
+        if f"out/{name}" in tolerance.get("by_array", {}):
+            return float(tolerance["by_array"][f"out/{name}"])
         largest = self.outputs[name].double().abs().max().item()
         return max(float(tolerance["abs"]), float(tolerance.get("rel", 0.0)) * largest)
 
