@@ -1,0 +1,131 @@
+"""The autoencoder as configs name it: clouds to latents, latents to meshes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ... import weights
+from .grid import Grid, evaluate_band, evaluate_dense
+from .isosurface import Mesh, extract_surface, remove_floaters
+from .vecset import Field, VecSetAutoEncoder
+
+DECODERS = {"band": evaluate_band, "dense": evaluate_dense}
+
+
+class CustomShapeVAE(nn.Module):
+    """Vector-set autoencoder of signed distance fields.
+
+    Args:
+        model_depth, model_dim, num_latents, latent_dim, query_type, bottleneck, norm_eps,
+            bottleneck_eps, head_dim: see `VecSetAutoEncoder`.
+        surface_size: points a cloud; `encode` takes others too.
+        surface_extractor: `mc`, marching cubes.
+        pretrained: `ckpt_path` (file or folder), optionally `ckpt_key`, `strip_prefixes`,
+            `drop_prefixes` (keys left out) and `target_submodule`; loaded strictly.
+
+    Raises:
+        ValueError: an argument or the checkpoint does not fit.
+        OSError: there is no such checkpoint.
+    """
+
+    def __init__(
+        self,
+        model_depth: int = 24,
+        model_dim: int = 1024,
+        surface_size: int = 8192,
+        num_latents: int = 1024,
+        latent_dim: int = 32,
+        query_type: str = "point",
+        bottleneck: str = "normalized",
+        surface_extractor: str = "mc",
+        pretrained: Mapping[str, Any] | None = None,
+        norm_eps: float = 1e-5,
+        bottleneck_eps: float = 1e-6,
+        head_dim: int = 64,
+    ) -> None:
+        super().__init__()
+        if surface_extractor != "mc":
+            raise ValueError(f"surface_extractor {surface_extractor!r}: expected 'mc'")
+        self.surface_size = surface_size
+        self.latent_shape = (num_latents, latent_dim)
+        self.autoencoder = VecSetAutoEncoder(
+            model_depth, model_dim, num_latents, latent_dim, query_type, bottleneck,
+            norm_eps, bottleneck_eps, head_dim,
+        )  # fmt: skip
+        if pretrained is not None:
+            self._load(**pretrained)
+
+    def _load(
+        self,
+        ckpt_path: str,
+        ckpt_key: str | None = None,
+        strip_prefixes: tuple[str, ...] = ("module.",),
+        drop_prefixes: tuple[str, ...] = (),
+        target_submodule: str = "autoencoder",
+    ) -> None:
+        state = weights.strip_prefixes(weights.read_state(ckpt_path, ckpt_key), strip_prefixes)
+        state = {k: v for k, v in state.items() if not k.startswith(tuple(drop_prefixes))}
+        inner = f"{target_submodule}."
+        if state and all(k.startswith(inner) for k in state):
+            state = {k.removeprefix(inner): v for k, v in state.items()}
+        weights.load_strict(self.get_submodule(target_submodule), state, str(ckpt_path))
+
+    def encode(self, surface: Tensor, num_latents: int | None = None) -> Tensor:
+        """Latents of clouds in the unit sphere, (b, n, 3) -> (b, m, c)."""
+        return self.autoencoder.encode(surface[..., :3], num_latents)[0]
+
+    def decode(self, latents: Tensor) -> Field:
+        """The signed distance fields of latents (b, m, c)."""
+        return self.autoencoder.decode(latents)
+
+    @torch.no_grad()
+    def latents2grid(
+        self,
+        latents: Tensor,
+        bounds: float = 1.01,
+        resolution: int = 256,
+        num_chunks: int = 50_000,
+        decode: str = "band",
+        level: float = 0.0,
+    ) -> list[Grid]:
+        """Values of each field minus `level` on a cube grid; see `grid`.
+
+        Args:
+            latents: (b, m, c).
+            bounds: half the side of the cube.
+            resolution: cells an axis.
+            num_chunks: points a step, bounds the memory.
+            decode: `band`, only near the surface, or `dense`.
+            level: iso level.
+        """
+        fields = self.decode(latents)
+        grids = []
+        for i in range(len(latents)):
+
+            def query(points: Tensor, field: Field = fields.item(i)) -> Tensor:  # noqa: B008
+                parts = points.split(num_chunks)
+                return torch.cat([field(p[None])[0].float() for p in parts]) - level
+
+            grids.append(DECODERS[decode](query, bounds, resolution, latents.device))
+        return grids
+
+    def latents2mesh(
+        self,
+        latents: Tensor,
+        bounds: float = 1.01,
+        resolution: int = 256,
+        num_chunks: int = 50_000,
+        decode: str = "band",
+        level: float = 0.0,
+    ) -> list[Mesh]:
+        """A closed mesh of each latent, floaters removed; arguments as for `latents2grid`.
+
+        Raises:
+            ValueError: a field has no inside or no outside.
+        """
+        grids = self.latents2grid(latents, bounds, resolution, num_chunks, decode, level)
+        return [remove_floaters(extract_surface(g.values.cpu().numpy(), g.bounds)) for g in grids]
