@@ -1,0 +1,174 @@
+"""Signed distance samples of one shape (formats/npz.md), the data of a vector-set autoencoder.
+
+Numbers and distributions are those of VecSetX (github.com/1zb/VecSetX).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .files import replacing, sha256
+from .meshes import Item, load_arrays
+from .shell import closed_around
+from .signed import SignedMesh, Trust
+from .solids import Floats, Placed, balanced, merged, placed, surface_samples
+
+METHODS = ("auto", "watertight", "raw")
+VOLUMES = {"ball": 4 / 3 * np.pi * 3**1.5, "cube": 8.0}  # of the regions volume points fill
+TESTS = 1000  # points of each test of the sign
+SUSPICIOUS = 0.01  # share of test points that speak against the sign
+TURNING = 0.001  # unturned share up to which `auto` takes a closed mesh as it is
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the samples; recorded with every shape."""
+
+    volume: str
+    volume_points: int
+    near_points: int
+    surface_points: int
+    sigmas: tuple[float, ...]
+    method: str
+    resolution: int
+    up: str
+    seed: int
+
+
+class Job(NamedTuple):
+    """One mesh to sample into a file; `turn` (3, 3) sets it upright."""
+
+    item: Item
+    turn: Floats
+    path: Path
+    settings: Settings
+
+
+def prepare(job: Job) -> dict[str, Any]:
+    """Write the npz of one mesh. Returns its record. Raises ValueError, OSError."""
+    item, turn, path, settings = job
+    digest = sha256(item.path)
+    vertices, faces = load_arrays(item.path)
+    try:
+        arrays, found = sample(vertices @ turn.T, faces, settings, item.id)
+    except ValueError as error:
+        raise ValueError(f"{item.path}: {error}") from error
+    record = {"id": item.id, "category": item.category, "sha256": digest, **found}
+    own = {"turn": turn.ravel().tolist(), "settings": asdict(settings)}
+    with replacing(path) as temporary:
+        np.savez(temporary, record=json.dumps(record | own), **arrays)  # type: ignore[arg-type]
+    return record
+
+
+def sample(
+    vertices: Floats, faces: NDArray[np.int64], settings: Settings, name: str
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
+    """Arrays of a mesh in memory and what was found out about it.
+
+    Args:
+        vertices, faces: (n, 3), (m, 3) of the upright mesh.
+        name:            with the seed, decides the random numbers.
+    """
+    words = np.frombuffer(hashlib.sha256(name.encode()).digest(), "<u4").tolist()
+    volume, near, surface, test = np.random.default_rng([settings.seed, *words]).spawn(4)
+    place = placed(*merged(vertices, faces))
+    closed = balanced(place.faces)
+    mesh, place, method, trust = _solid(place, closed, settings, test)
+    s = settings
+    drawn = {
+        "vol": _fill(s.volume, s.volume_points, volume),
+        "near": _around(mesh, s.near_points, s.sigmas, near),
+    }
+    points = np.concatenate(list(drawn.values())).astype(np.float32)
+    distances = mesh.sdf(points.astype(np.float64), trust.normals).astype(np.float32)
+    arrays: dict[str, NDArray[np.float32]] = {}
+    for key, part in zip(
+        drawn, (slice(s.volume_points), slice(s.volume_points, None)), strict=True
+    ):
+        arrays |= {f"{key}_points": points[part], f"{key}_sdf": distances[part]}
+    on, _ = surface_samples(mesh.vertices, mesh.faces, s.surface_points, surface)
+    arrays["surface_points"] = on.astype(np.float32)
+    arrays["shifts"] = place.shifts.astype(np.float32)
+    arrays["scale"] = np.array(place.scale, np.float32)
+    inside = float(np.mean(arrays["vol_sdf"] < 0)) * VOLUMES[s.volume]
+    record = {
+        "faces": len(faces),
+        "watertight": closed,
+        "method": method,
+        "volume": round(inside, 6),
+        "disagreement": trust.disagreement,
+        "unturned": trust.unturned,
+    }
+    return arrays, record | {"suspicious": suspicions(record)}
+
+
+def suspicions(record: dict[str, Any]) -> list[str]:
+    """What speaks against the signs of a shape; empty when nothing does."""
+    found = []
+    if record["disagreement"] > SUSPICIOUS:
+        found.append("winding number and ray parity disagree")
+    if record["unturned"] > SUSPICIOUS:
+        found.append("surface points have one sign on both sides")
+    if record["volume"] == 0:
+        found.append("no volume point is inside")
+    return found
+
+
+def _solid(
+    place: Placed, closed: bool, settings: Settings, rng: np.random.Generator
+) -> tuple[SignedMesh, Placed, str, Trust]:
+    """The mesh to measure from, how it lies, the method, raw or watertight, and its tests."""
+    mesh, method = SignedMesh(place.vertices, place.faces), settings.method
+    if method == "raw" or (method == "auto" and closed):
+        trust = mesh.trust(TESTS, rng)
+        if method == "raw" or trust.unturned <= TURNING:
+            return mesh, place, "raw", trust
+    around = placed(*closed_around(mesh, settings.resolution))
+    shifts = place.shifts + around.shifts / place.scale
+    around = around._replace(shifts=shifts, scale=around.scale * place.scale)
+    mesh = SignedMesh(around.vertices, around.faces)
+    return mesh, around, "watertight", mesh.trust(TESTS, rng)
+
+
+def _fill(region: str, count: int, rng: np.random.Generator) -> Floats:
+    """(count, 3) uniform points of the ball of radius sqrt 3 or of the cube [-1, 1]^3."""
+    if region == "cube":
+        return rng.uniform(-1, 1, (count, 3))
+    directions = rng.normal(size=(count, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    return directions * (np.sqrt(3) * np.cbrt(rng.random((count, 1))))
+
+
+def _around(
+    mesh: SignedMesh, count: int, sigmas: tuple[float, ...], rng: np.random.Generator
+) -> Floats:
+    """(count, 3) surface points with Gaussian noise, an even share for each sigma in turn."""
+    points, _ = surface_samples(mesh.vertices, mesh.faces, count, rng)
+    widths = np.repeat(sigmas, -(-count // len(sigmas)))[:count, None]
+    return points + rng.normal(size=(count, 3)) * widths
+
+
+def finished(job: Job) -> dict[str, Any] | None:
+    """What the npz of this mesh says about it, or None when absent or the mesh has changed since.
+
+    Raises:
+        ValueError: the file is not one of ours.
+    """
+    if not job.path.is_file():
+        return None
+    try:
+        with np.load(job.path, allow_pickle=False) as table:
+            record = json.loads(str(table["record"]))
+            record["settings"]["sigmas"] = tuple(record["settings"]["sigmas"])
+    except (KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{job.path}: not an npz of this script; remove it") from error
+    same = record.pop("turn") == job.turn.ravel().tolist()
+    return record if same and record["sha256"] == sha256(job.item.path) else None
