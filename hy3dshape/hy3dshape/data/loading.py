@@ -1,0 +1,89 @@
+"""Order of items and batches: a function of (seed, epoch), the same for every process count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+
+@dataclass
+class EpochBatches(Sampler[list[tuple[int, int]]]):
+    """Batches of (epoch, item) for one of `world` processes; iterating gives one epoch.
+
+    Process r takes batches r, r + world, ... of the one order, so that a step on `world` processes
+    sees the items that one process sees in `world` batches.
+
+    Attributes:
+        items:     how many there are.
+        shuffle:   else in order, and every epoch is epoch 0.
+        drop_last: drop what fills no batch for every process; else the rest comes as it is.
+
+    Raises:
+        ValueError: with drop_last, no batch is left.
+    """
+
+    items: int
+    batch_size: int
+    seed: int = 0
+    shuffle: bool = True
+    drop_last: bool = True
+    rank: int = 0
+    world: int = 1
+    epoch: int = field(default=0, init=False)
+    start: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size: expected 1 or more, found {self.batch_size}")
+        if self.drop_last and not len(self):
+            each = f" on {self.world} processes" if self.world > 1 else ""
+            raise ValueError(
+                f"{self.items} items fill no batch of {self.batch_size}{each}; lower batch_size"
+            )
+
+    def __len__(self) -> int:
+        """Batches of an epoch for this process."""
+        if self.drop_last:
+            return self.items // self.batch_size // self.world
+        batches = -(-self.items // self.batch_size)
+        return len(range(self.rank, batches, self.world)) if batches else 0
+
+    def set_state(self, epoch: int, batch: int = 0) -> None:
+        """The next iteration is `epoch`, from its batch number `batch` on."""
+        self.epoch, self.start = epoch, batch
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        order = np.arange(self.items)
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.items)
+        epoch = self.epoch if self.shuffle else 0
+        for number in range(self.start, len(self)):
+            first = (number * self.world + self.rank) * self.batch_size
+            yield [(epoch, int(i)) for i in order[first : first + self.batch_size]]
+
+
+def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A batch: tensors stacked, whole numbers as (b,) int64, texts and images as lists."""
+    batch: dict[str, Any] = {}
+    for key, first in items[0].items():
+        values = [item[key] for item in items]
+        if isinstance(first, Tensor):
+            batch[key] = torch.stack(values)
+        else:
+            batch[key] = torch.tensor(values) if isinstance(first, int) else values
+    return batch
+
+
+def plainly(loader: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The batches; an error of a worker process says what it would say in this one."""
+    try:
+        yield from loader
+    except ValueError as error:
+        last = str(error).strip().splitlines()[-1]
+        raise ValueError(last.removeprefix("ValueError: ")) from error

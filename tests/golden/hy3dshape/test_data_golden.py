@@ -1,0 +1,60 @@
+"""Training set of latents against the reference tool (README.md here)."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hy3dshape.data.datamodule import UnifiedDataModule
+from hy3dshape.data.latents import group_latents
+from hy3dshape.data.strips import view_number
+
+
+def read(golden: Path, name: str) -> dict[str, Any]:
+    return json.loads((golden / "hy3dshape" / f"{name}.json").read_text())
+
+
+def test_latent_dataset(golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = read(golden, "latent_dataset")
+    files = [f for f in case["files"] if "/" not in f]  # ours finds those of sub-folders too
+    (tmp_path / "latents").mkdir()
+    for name in files:
+        torch.save(torch.zeros(2, 3), tmp_path / "latents" / name)
+    with (tmp_path / case["table_path"]).open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, case["table"][0])
+        writer.writeheader()
+        writer.writerows(case["table"])
+    monkeypatch.chdir(tmp_path)  # the file name depends on the table's path as it is written
+    options: dict[str, Any] = {
+        "train_latent_folder": "latents", "train_csv_path": case["table_path"],
+        "seed": case["seed"], "empty_caption": "a 3d model",
+    }  # fmt: skip
+    whole = UnifiedDataModule("latent", 2, **options, conditioning_type="text")
+    assert list(whole.train.uids) == case["all_models"]
+    part = UnifiedDataModule(
+        "latent", 2, **options, conditioning_type="text",
+        max_dataset_size=case["max_dataset_size"], snapshot_dir="split",
+    )  # fmt: skip
+    assert list(part.train.uids) == case["subset"]
+    assert [p.name for p in Path("split").glob("*.txt")] == case["snapshot_file"]
+    captions = [part.train[0, i]["conditioning"] for i in range(len(part.train))]
+    assert captions == [case["captions"][uid] for uid in case["subset"]]
+    classes = UnifiedDataModule("latent", 2, **options, conditioning_type="lvis")
+    assert classes.class_ids == case["class_ids"]
+    groups = {k: [p.name for p in v] for k, v in group_latents(Path("latents")).items()}
+    assert groups == {k: v for k, v in case["groups"].items() if "/" not in k}
+
+
+def test_sprite_pick(golden: Path) -> None:
+    """All but the random pick, which here is a function of the item's own seed."""
+    case = read(golden, "sprite_pick")
+    rng = np.random.default_rng(0)
+    for pick in (c for c in case["cases"] if c["pick"] != "random"):
+        found = [view_number(pick["pick"], case["views"], pick["index"], rng) for _ in range(6)]
+        assert found == pick["views"], pick
