@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .strips import open_view, view_number
+from .images import crop_view, latent_view, load_image
 from .tables import Row, Table
 
 Conditioning = Literal["uncond", "text", "class", "lvis", "gobjaverse", "image"]
@@ -67,8 +67,13 @@ class Conditions:
         if self.options.kind != "image":
             return self._values[uid]
         views = self.options.image_views
-        number = view_number("random" if self.options.random_view else "center", views, 0, rng)
-        return open_view(self._values[uid], views, number)
+        path = self._values[uid]
+        view = latent_view("random" if self.options.random_view else "center", views, rng)
+        strip = load_image(path)
+        try:
+            return crop_view(strip, views, view)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
 
 
 def _column(options: ConditionOptions, table: Table) -> str:

@@ -20,7 +20,8 @@ from torch.utils.data import DataLoader
 from .class_ids import ids_of, read_class_ids
 from .conditions import Conditioning, ConditionOptions, Conditions
 from .datasets import LatentSource, RawSource, ShapeDataset, Source
-from .latents import Groups, LatentForm, choose, group_latents, shape_form
+from .images import latent_view
+from .latents import Groups, LatentForm, group_latents, shape_form
 from .loading import EpochBatches, collate, plainly
 from .randomness import item_rng
 from .raw import Augmentation, RawOptions
@@ -129,8 +130,7 @@ class UnifiedDataModule:
 
     def _check(self) -> None:
         for policy in self._policies.values():
-            if not policy.startswith("index:"):
-                choose(1, policy, item_rng(0, 0, ""))
+            latent_view(policy, 1, item_rng(0, 0, ""))
         least = {"num_workers": 0, "prefetch_factor": 1, "batch_size": 1}
         for name, lowest in least.items():
             if getattr(self, name) < lowest:

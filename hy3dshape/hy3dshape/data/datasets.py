@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from .conditions import Conditions
-from .latents import Groups, LatentForm, choose
+from .images import latent_view
+from .latents import Groups, LatentForm
 from .randomness import item_rng
 from .raw import Augmentation, RawOptions, draw_sample, random_rotation, read_raw
 
@@ -35,10 +36,7 @@ class LatentSource:
 
     def read(self, uid: str, rng: np.random.Generator) -> tuple[dict[str, Tensor], Path, int]:
         copies = self.groups[uid]
-        try:
-            number = choose(len(copies), self.policy, rng)
-        except ValueError as error:
-            raise ValueError(f"{uid}: {error}") from error
+        number = latent_view(self.policy, len(copies), rng)
         return {"latents": self.form.read(copies[number])}, copies[number], number
 
 

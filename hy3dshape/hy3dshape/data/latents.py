@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
+Copy = tuple[tuple[int, str], ...]  # (number, aug or view), outer suffix last
 Groups = dict[str, list[Path]]
-SHAPE_COPY = re.compile(r"_aug(\d+)$")
-IMAGE_COPY = re.compile(r"_(?:aug|view)(\d+)$")
+SHAPE_COPY = re.compile(r"_(aug)(\d+)$")
+IMAGE_COPY = re.compile(r"_(aug|view)(\d+)$")
 
 
 def group_latents(folder: Path, images: bool = False) -> Groups:
@@ -30,23 +30,23 @@ def group_latents(folder: Path, images: bool = False) -> Groups:
     if not folder.is_dir():
         raise ValueError(f"{folder}: there is no such folder of latents")
     pattern = IMAGE_COPY if images else SHAPE_COPY
-    groups: dict[str, dict[tuple[int, ...], Path]] = {}
+    groups: dict[str, dict[Copy, Path]] = {}
     for path in sorted(folder.rglob("*.pt")):
-        uid, numbers = _split(path.stem, pattern)
-        if (other := groups.setdefault(uid, {}).setdefault(numbers, path)) != path:
+        uid, copy = _split(path.stem, pattern)
+        if (other := groups.setdefault(uid, {}).setdefault(copy, path)) != path:
             raise ValueError(f"{path} and {other}: two files for one latent")
     if not groups:
         raise ValueError(f"{folder}: no .pt file; make latents with encode_latents.py")
     return {uid: [files[n] for n in sorted(files)] for uid, files in sorted(groups.items())}
 
 
-def _split(stem: str, pattern: re.Pattern[str]) -> tuple[str, tuple[int, ...]]:
-    numbers: tuple[int, ...] = ()
+def _split(stem: str, pattern: re.Pattern[str]) -> tuple[str, Copy]:
+    copy: Copy = ()
     while (found := pattern.search(stem)) and found.start():
-        stem, numbers = stem[: found.start()], (int(found[1]), *numbers)
+        stem, copy = stem[: found.start()], ((int(found[2]), found[1]), *copy)
         if pattern is SHAPE_COPY:
             break
-    return stem, numbers
+    return stem, copy
 
 
 @dataclass(frozen=True)
@@ -100,17 +100,3 @@ def shape_form(groups: Mapping[str, list[Path]], tokens: int | None) -> LatentFo
     if tokens is not None and tokens > shape[0]:
         raise ValueError(f"{first}: {shape[0]} tokens, num_latents asks for {tokens}")
     return LatentForm(shape, tokens=tokens)
-
-
-def choose(count: int, policy: str, rng: np.random.Generator) -> int:
-    """Which of `count` copies: first, center, random or index:k. Raises ValueError."""
-    if policy == "random":
-        return int(rng.integers(count))
-    if policy in ("first", "center"):
-        return 0 if policy == "first" else count // 2
-    found = re.fullmatch(r"index:(\d+)", policy)
-    if not found:
-        raise ValueError(f"view policy {policy!r}: expected first, center, random or index:k")
-    if int(found[1]) >= count:
-        raise ValueError(f"view policy {policy!r}: there are only {count} views")
-    return int(found[1])

@@ -7,13 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from hy3dshape.data.datamodule import UnifiedDataModule
 from hy3dshape.data.latents import group_latents
-from hy3dshape.data.strips import view_number
 
 
 def read(golden: Path, name: str) -> dict[str, Any]:
@@ -49,12 +47,3 @@ def test_latent_dataset(golden: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     assert classes.class_ids == case["class_ids"]
     groups = {k: [p.name for p in v] for k, v in group_latents(Path("latents")).items()}
     assert groups == {k: v for k, v in case["groups"].items() if "/" not in k}
-
-
-def test_sprite_pick(golden: Path) -> None:
-    """All but the random pick, which here is a function of the item's own seed."""
-    case = read(golden, "sprite_pick")
-    rng = np.random.default_rng(0)
-    for pick in (c for c in case["cases"] if c["pick"] != "random"):
-        found = [view_number(pick["pick"], case["views"], pick["index"], rng) for _ in range(6)]
-        assert found == pick["views"], pick
