@@ -1,0 +1,85 @@
+"""Training of the autoencoder as the training loop sees it; recipe of VecSetX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ... import config
+from ...weights import load_strict
+from .losses import LossWeights, occupancy_iou, sdf_losses
+
+
+class AutoencoderTask(nn.Module):
+    """An autoencoder with its loss, optimizer and learning rate.
+
+    Args:
+        first_stage_config: node of a `CustomShapeVAE`.
+        optimizer_cfg: `optimizer` and `scheduler` nodes, as for the diffusion model.
+        num_vol_samples: how many of a batch's `points` are volume points; the rest are near ones.
+        volume_weight, near_weight, surface_weight, eikonal_weight: of the losses.
+    """
+
+    def __init__(
+        self,
+        first_stage_config: Mapping[str, Any],
+        optimizer_cfg: Mapping[str, Any],
+        num_vol_samples: int = 1024,
+        volume_weight: float = 1.0,
+        near_weight: float = 10.0,
+        surface_weight: float = 1.0,
+        eikonal_weight: float = 1e-3,
+    ) -> None:
+        super().__init__()
+        self.first_stage_model = config.build(first_stage_config, "model.params.first_stage_config")
+        self._optimizer_cfg, self._vol = optimizer_cfg, num_vol_samples
+        self._weights = LossWeights(volume_weight, near_weight, surface_weight, eikonal_weight)
+
+    def forward(
+        self, batch: dict[str, Any], generator: torch.Generator | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss and logs of a batch: surface (b, s, 3), points (b, v + w, 3), labels (b, v + w)."""
+        points, labels, v = batch["points"], batch["labels"], self._vol
+        parts = {
+            "surface": batch["surface"],
+            "vol": points[:, :v], "near": points[:, v:],
+            "vol_sdf": labels[:, :v], "near_sdf": labels[:, v:],
+        }  # fmt: skip
+        with torch.enable_grad():  # for the spatial gradient, in validation too
+            found = sdf_losses(self.first_stage_model.autoencoder, parts, self._weights)
+        logs = {k: v for k, v in found.items() if k.startswith("loss_")}
+        pred = found["pred"].detach()
+        logs["iou_vol"] = occupancy_iou(pred[:, :v], labels[:, :v]).mean()
+        logs["iou_near"] = occupancy_iou(pred[:, v : points.shape[1]], labels[:, v:]).mean()
+        return found["loss"], logs
+
+    def begin(self, batches: Sequence[dict[str, Any]], mean: Callable[[Tensor], Tensor]) -> None:
+        """Nothing to set."""
+
+    def optimizer(self, lr: float) -> torch.optim.Optimizer:
+        node = self._optimizer_cfg["optimizer"]
+        where = "model.params.optimizer_cfg.optimizer"
+        made: torch.optim.Optimizer = config.build(node, where, params=self.parameters(), lr=lr)
+        return made
+
+    def lr_factor(self, steps: int) -> Callable[[int], float]:
+        node = self._optimizer_cfg.get("scheduler")
+        if node is None:
+            return lambda step: 1.0
+        where = "model.params.optimizer_cfg.scheduler"
+        made: Callable[[int], float] = config.build(node, where, max_decay_steps=steps)
+        return made
+
+    def after_step(self) -> None:
+        """Nothing to do."""
+
+    def slim_state(self) -> dict[str, Tensor]:
+        """Weights under the keys of VecSetX."""
+        state: dict[str, Tensor] = self.first_stage_model.autoencoder.state_dict()
+        return state
+
+    def load_slim(self, state: Mapping[str, Tensor], where: str) -> None:
+        load_strict(self.first_stage_model.autoencoder, state, where)
