@@ -69,6 +69,12 @@ def test_class_out_of_range_is_named(wrong: object) -> None:
         conditioner([0, wrong])
 
 
+def test_one_class_id_is_not_a_batch() -> None:
+    for wrong in (3, torch.tensor(3)):
+        with pytest.raises(ValueError, match=r"class ids are .*3.*; expected a list"):
+            MultiConditioner("class", 4, 8)(wrong)
+
+
 def test_dropout_is_per_sample_from_the_generator_and_in_training_only() -> None:
     conditioner = MultiConditioner("class", 1, 8, p_uncond=0.3)
     null = conditioner.unconditional(1)["main"][0]
