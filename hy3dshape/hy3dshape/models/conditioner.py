@@ -8,10 +8,12 @@ sentence encoders and DINOv2. Dropout to the null condition is that of classifie
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from ..weights import load_strict
@@ -40,11 +42,11 @@ class ClassTable(nn.Module):
         given: Any = labels.tolist() if hasattr(labels, "tolist") else labels
         if not isinstance(given, list | tuple):
             raise ValueError(f"class ids are {given!r}; expected a list, one id a sample")
-        found = [int(c) if _is_whole(c) else c for c in given]
+        found = [_whole(c) for c in given]
         for i, c in enumerate(found):
-            if type(c) is not int or not 0 <= c < self.num_classes:
+            if c is None or not 0 <= c < self.num_classes:
                 raise ValueError(
-                    f"condition {i}: class id {c!r} is not one of the model's {self.num_classes}"
+                    f"condition {i}: class id {given[i]!r} is not one of the model's {self.num_classes}"
                     f" classes, 0 to {self.num_classes - 1}"
                 )
         return torch.tensor(found, dtype=torch.int64, device=device)
@@ -145,8 +147,8 @@ class MultiConditioner(nn.Module):
         """
         if self.embedder is None:
             return {}
-        if isinstance(conditions, str):
-            raise ValueError(f"conditions are the one text {conditions!r}; expected a list of them")
+        if isinstance(conditions, str | Image.Image):
+            raise ValueError(f"conditions are the one {conditions!r}; expected a list of them")
         main = self.embedder(conditions)  # (b, t, k)
         if self.training and self.p_uncond > 0:
             device = generator.device if generator is not None else main.device
@@ -206,6 +208,9 @@ class MultiConditioner(nn.Module):
         return told
 
 
-def _is_whole(value: Any) -> bool:
-    """Whether it is an integer of Python or numpy; True and False are not."""
-    return hasattr(value, "__index__") and not isinstance(value, bool)
+def _whole(value: Any) -> int | None:
+    """An integer of Python, numpy or torch as int, else None; True and False are none."""
+    try:
+        return None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return None

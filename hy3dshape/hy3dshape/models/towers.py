@@ -120,10 +120,10 @@ class TextTower(FrozenTower):
         self.forget()  # another device or precision
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
-    def _told_cut(self, text: str, cut: int) -> None:
+    def _told_cut(self, text: str, cut: int, length: int) -> None:
         """Say that a text lost tokens: a warning for the first one, details at debug level."""
         level = logging.DEBUG if self._warned else logging.WARNING
-        log.log(level, "text cut by %d tokens to %d: %.60r...", cut, self.tokens, text)
+        log.log(level, "text cut by %d tokens to %d: %.60r...", cut, length, text)
         self._warned = True
 
 
@@ -148,7 +148,7 @@ class ClipText(TextTower):
             ids, cut = clip.clip_token_ids(self.tokenizer, text, self.tokens)
             rows.append(ids)
             if cut:
-                self._told_cut(text, cut)
+                self._told_cut(text, cut, self.tokens)
         return self.encode_ids(torch.stack(rows))
 
     def encode_ids(self, ids: Tensor) -> Tensor:
@@ -196,7 +196,7 @@ class SentenceText(TextTower):
         for text in texts:
             cut = len(self.tokenizer(text, verbose=False)["input_ids"]) - self.length
             if cut > 0:
-                self._told_cut(text, cut)
+                self._told_cut(text, cut, self.length)
         inputs = self.tokenizer(
             list(texts),
             padding="max_length",

@@ -52,10 +52,11 @@ def text(clip_folder: Path) -> MultiConditioner:
 
 def _labels(form: str) -> object:
     ids = [0, 3, 2]
-    return {"list": ids, "tuple": tuple(ids), "tensor": torch.tensor(ids)}.get(form, np.array(ids))
+    forms = {"list": ids, "tuple": tuple(ids), "tensor": torch.tensor(ids), "array": np.array(ids)}
+    return forms.get(form, [torch.tensor(i) for i in ids])
 
 
-@pytest.mark.parametrize("form", ["list", "tuple", "tensor", "array"])
+@pytest.mark.parametrize("form", ["list", "tuple", "tensor", "array", "list of tensors"])
 def test_class_labels_come_in_many_forms(form: str) -> None:
     conditioner = MultiConditioner("class", 4, 8).eval()
     found = conditioner(_labels(form))["main"]
@@ -235,6 +236,8 @@ def test_images(tower: str, dim: int, clip_folder: Path, tmp_path: Path) -> None
     tensor = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255  # already of the tower's size
     assert torch.allclose(made(tensor)["main"][0], found[0], atol=1e-5)
     assert torch.allclose(made(tensor * 2 - 1)["main"][0], found[0], atol=1e-5)
+    with pytest.raises(ValueError, match="conditions are the one .*; expected a list"):
+        made(Image.new("RGB", (4, 4)))
     with pytest.raises(ValueError, match="condition 0 is str; expected an image"):
         made(["image.png"])
     with pytest.raises(ValueError, match=r"expected \(b, 3, h, w\)"):
