@@ -63,13 +63,18 @@ def check(tree: Any, where: str = "") -> None:
         ValueError: for the first wrong node, naming its place in the file.
     """
     for place, node in nodes(tree, where):
-        target = resolve(node["target"], place)
-        params = _arguments(node, target, place)
-        for name, parameter in _parameters(target).items():
-            if _required(parameter) and is_data(parameter.annotation) and name not in params:
-                if name in FROM_PROGRAM:
-                    continue
-                raise ValueError(f"{_at(place, 'params')}: missing {name} of {_name(target)}")
+        check_node(node, place)
+
+
+def check_node(node: Mapping[str, Any], where: str) -> None:
+    """`check` of one node without those below it."""
+    target = resolve(node["target"], where)
+    params = _arguments(node, target, where)
+    for name, parameter in _parameters(target).items():
+        if name in params or name in FROM_PROGRAM or not _required(parameter):
+            continue
+        if is_data(parameter.annotation):
+            raise ValueError(f"{_at(where, 'params')}: missing {name} of {_name(target)}")
 
 
 def nodes(tree: Any, where: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:

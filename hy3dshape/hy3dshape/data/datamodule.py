@@ -48,7 +48,8 @@ class UnifiedDataModule:
         caption_column, empty_caption: see `ConditionOptions`.
         class_map: JSON {category: id}; default: rank among the categories of the training table.
         image_views: views in the vertical strips of `view_path`.
-        max_dataset_size, snapshot_dir: seeded subset of the training set, and where it is noted.
+        max_dataset_size, snapshot_dir, subset_seed: seeded subset of the training set, and where
+            it is noted; its seed is its own, so that runs of other seeds see the same shapes.
         num_latents: use only the first so many latent tokens.
         latent_is_image, expect_hw, expect_c, flatten_to_tokens: latents are (c, hw, hw).
         train_view_policy, val_view_policy: which copy: first, center, random, index:k. Default:
@@ -57,7 +58,7 @@ class UnifiedDataModule:
             num_near_samples: of mode raw; sdf_sampling adds points with labels, return_sdf makes
             the labels distances instead of occupancies.
         augmentation: of mode raw in training; see `random_rotation`.
-        seed: of subset, order and items.
+        seed: of order and items.
 
     Raises:
         ValueError: on first use of a set, naming file, uid or option.
@@ -98,6 +99,7 @@ class UnifiedDataModule:
         image_views: int = 12,
         num_latents: int | None = None,
         augmentation: Augmentation = "light",
+        subset_seed: int = 0,
         seed: int = 0,
     ) -> None:
         self.mode, self.batch_size, self.seed = mode, batch_size, seed
@@ -108,7 +110,8 @@ class UnifiedDataModule:
             "val": val_latent_folder if latent else val_dataset_folder,
         }
         self._csv = {"train": train_csv_path, "val": val_csv_path, "test": test_csv_path}
-        self._max, self._snapshots = max_dataset_size, snapshot_dir
+        self._max, self._subset_seed = max_dataset_size, subset_seed
+        self._snapshots = snapshot_dir
         self._image, self._tokens, self._class_map = latent_is_image, num_latents, class_map
         self._image_form = LatentForm((expect_c, expect_hw, expect_hw), flatten_to_tokens)
         self._policies = {
@@ -244,9 +247,9 @@ class UnifiedDataModule:
         if split != "train" or self._max is None or self._max >= len(uids):
             return uids
         if self._csv["train"] is None:
-            return draw(uids, self._max, self.seed)
+            return draw(uids, self._max, self._subset_seed)
         kind = "latent_img" if self._image else "latent_shape"
-        key = SubsetKey(kind, split, self._csv["train"], self._max, self.seed)
+        key = SubsetKey(kind, split, self._csv["train"], self._max, self._subset_seed)
         folder = Path(self._snapshots) if self._snapshots else None
         return subset(uids, key, folder, write=os.environ.get("RANK", "0") == "0")
 

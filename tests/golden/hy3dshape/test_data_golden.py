@@ -31,7 +31,7 @@ def test_latent_dataset(golden: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)  # the file name depends on the table's path as it is written
     options: dict[str, Any] = {
         "train_latent_folder": "latents", "train_csv_path": case["table_path"],
-        "seed": case["seed"], "empty_caption": "a 3d model",
+        "subset_seed": case["seed"], "seed": 1, "empty_caption": "a 3d model",
     }  # fmt: skip
     whole = UnifiedDataModule("latent", 2, **options, conditioning_type="text")
     assert list(whole.train.uids) == case["all_models"]
