@@ -46,8 +46,8 @@ class ClassTable(nn.Module):
         for i, c in enumerate(found):
             if c is None or not 0 <= c < self.num_classes:
                 raise ValueError(
-                    f"condition {i}: class id {given[i]!r} is not one of the model's {self.num_classes}"
-                    f" classes, 0 to {self.num_classes - 1}"
+                    f"condition {i}: class id {given[i]!r} is not one of the model's"
+                    f" {self.num_classes} classes, 0 to {self.num_classes - 1}"
                 )
         return torch.tensor(found, dtype=torch.int64, device=device)
 

@@ -236,7 +236,7 @@ def test_images(tower: str, dim: int, clip_folder: Path, tmp_path: Path) -> None
     tensor = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255  # already of the tower's size
     assert torch.allclose(made(tensor)["main"][0], found[0], atol=1e-5)
     assert torch.allclose(made(tensor * 2 - 1)["main"][0], found[0], atol=1e-5)
-    with pytest.raises(ValueError, match="conditions are the one .*; expected a list"):
+    with pytest.raises(ValueError, match=r"conditions are the one .*; expected a list"):
         made(Image.new("RGB", (4, 4)))
     with pytest.raises(ValueError, match="condition 0 is str; expected an image"):
         made(["image.png"])
