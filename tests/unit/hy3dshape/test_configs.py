@@ -16,7 +16,7 @@ from hy3dshape.config import nodes as nodes_of
 CONFIGS = Path(__file__).parents[3] / "hy3dshape" / "configs"
 FILES = sorted(CONFIGS.rglob("*.yaml"))
 TRAINED = [path for path in FILES if "model" in load_config(path)]
-VARIANTS = [path for path in FILES if "base:" in path.read_text()]
+VARIANTS = [path for path in FILES if "base" in yaml.safe_load(path.read_text())]
 PENDING = {
     "hy3dshape.models.diffusion.flow_matching_sit",
     "hy3dshape.pipelines",
@@ -75,3 +75,19 @@ def test_latents_and_denoiser_agree(path: Path) -> None:
         denoiser = params["denoiser_cfg"]["params"]
         assert denoiser["max_seq_len"] == first["num_latents"]
         assert denoiser["in_channels"] == first["latent_dim"]
+
+
+@pytest.mark.parametrize("size", ["Baseline.yaml", "Size/Small.yaml"])
+def test_four_devices_make_the_batch_of_the_paper(size: str) -> None:
+    tree = load_config(CONFIGS / size)
+    options = Training.resolve(tree["training"], {"num_gpus": 4})
+    batch = tree["dataset"]["params"]["batch_size"]
+    assert batch * options.update_every * options.num_gpus == 512
+
+
+def test_full_files_over_base_config_mean_the_same(tmp_path: Path) -> None:
+    """The form of the paper's files: everything written out, `base_config:`, anchors."""
+    whole = load_config(CONFIGS / "Baseline.yaml")
+    (tmp_path / "Full.yaml").write_text(yaml.safe_dump(whole))
+    (tmp_path / "Again.yaml").write_text("base_config: Full.yaml\n" + yaml.safe_dump(whole))
+    assert load_config(tmp_path / "Again.yaml") == whole
