@@ -16,6 +16,7 @@ from PIL import Image
 
 from hy3dshape.data.datamodule import UnifiedDataModule
 from hy3dshape.data.loading import EpochBatches
+from hy3dshape.models.autoencoders.autoencoder import CustomShapeVAE
 
 CATEGORIES = ("chair", "box", "toy")
 
@@ -312,3 +313,13 @@ def test_a_wrong_table_is_named(
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
         _ = module(data, train_csv_path=str(tmp_path / "t.csv")).train
+
+
+def test_an_encoder_makes_the_same_first_tokens_at_every_length() -> None:
+    """What `num_latents` rests on: farthest points are nested, tokens do not see each other."""
+    torch.manual_seed(0)
+    vae = CustomShapeVAE(model_depth=1, model_dim=64, num_latents=12, latent_dim=4)
+    surface = torch.nn.functional.normalize(torch.randn(2, 64, 3), dim=-1)
+    with torch.no_grad():
+        long, short = vae.encode(surface, 12), vae.encode(surface, 5)
+    assert torch.allclose(long[:, :5], short, atol=1e-5)
