@@ -70,11 +70,13 @@ class MoEFeedForward(nn.Module):
         with torch.autocast(tokens.device.type, enabled=False):
             return F.linear(tokens.float(), self.gate.weight.float()).softmax(dim=-1)
 
+    @torch.compiler.disable
     def route(self, tokens: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
         """Sum over the chosen experts of weight times output: (n, d).
 
         Slots are sorted by expert, so each expert runs once, on its own tokens. One that got none
         runs on zero rows: its gradient is then zero, not absent, as data-parallel training needs.
+        The counts are data, so a compiled model leaves its graph here.
         """
         order = chosen.flatten().argsort(stable=True)  # (n * k)
         counts = chosen.flatten().bincount(minlength=len(self.experts)).tolist()
