@@ -52,6 +52,16 @@ class Job(NamedTuple):
     settings: Settings
 
 
+class Solid(NamedTuple):
+    """The mesh that distances are measured to; (original - shifts) * scale, and how it was made."""
+
+    mesh: SignedMesh
+    shifts: Floats
+    scale: float
+    trust: Trust
+    how: dict[str, Any]
+
+
 def prepare(job: Job) -> dict[str, Any]:
     """Write the npz of one mesh. Returns its record. Raises ValueError, OSError."""
     item, turn, path, settings = job
@@ -81,31 +91,31 @@ def sample(
     volume, near, surface, test = np.random.default_rng([settings.seed, *words]).spawn(4)
     place = placed(*merged(vertices, faces))
     closed = balanced(place.faces)
-    mesh, place, method, trust = _solid(place, closed, settings, test)
-    s = settings
-    drawn = {
-        "vol": _fill(s.volume, s.volume_points, volume),
-        "near": _around(mesh, s.near_points, s.sigmas, near),
+    solid, s = _solid(place, closed, settings, test), settings
+    drawn = [
+        _fill(s.volume, s.volume_points, volume),
+        _around(solid.mesh, s.near_points, s.sigmas, near),
+    ]
+    points = np.concatenate(drawn).astype(np.float32)
+    distances = solid.mesh.sdf(points.astype(np.float64), solid.trust).astype(np.float32)
+    on, _ = surface_samples(solid.mesh.vertices, solid.mesh.faces, s.surface_points, surface)
+    arrays = {
+        "vol_points": points[: s.volume_points],
+        "vol_sdf": distances[: s.volume_points],
+        "near_points": points[s.volume_points :],
+        "near_sdf": distances[s.volume_points :],
+        "surface_points": on.astype(np.float32),
+        "shifts": solid.shifts.astype(np.float32),
+        "scale": np.array(solid.scale, np.float32),
     }
-    points = np.concatenate(list(drawn.values())).astype(np.float32)
-    distances = mesh.sdf(points.astype(np.float64), trust.normals).astype(np.float32)
-    arrays: dict[str, NDArray[np.float32]] = {}
-    for key, part in zip(
-        drawn, (slice(s.volume_points), slice(s.volume_points, None)), strict=True
-    ):
-        arrays |= {f"{key}_points": points[part], f"{key}_sdf": distances[part]}
-    on, _ = surface_samples(mesh.vertices, mesh.faces, s.surface_points, surface)
-    arrays["surface_points"] = on.astype(np.float32)
-    arrays["shifts"] = place.shifts.astype(np.float32)
-    arrays["scale"] = np.array(place.scale, np.float32)
     inside = float(np.mean(arrays["vol_sdf"] < 0)) * VOLUMES[s.volume]
     record = {
         "faces": len(faces),
         "watertight": closed,
-        "method": method,
+        **solid.how,
         "volume": round(inside, 6),
-        "disagreement": trust.disagreement,
-        "unturned": trust.unturned,
+        "disagreement": solid.trust.disagreement,
+        "unturned": solid.trust.unturned,
     }
     return arrays, record | {"suspicious": suspicions(record)}
 
@@ -122,20 +132,19 @@ def suspicions(record: dict[str, Any]) -> list[str]:
     return found
 
 
-def _solid(
-    place: Placed, closed: bool, settings: Settings, rng: np.random.Generator
-) -> tuple[SignedMesh, Placed, str, Trust]:
-    """The mesh to measure from, how it lies, the method, raw or watertight, and its tests."""
-    mesh, method = SignedMesh(place.vertices, place.faces), settings.method
-    if method == "raw" or (method == "auto" and closed):
+def _solid(place: Placed, closed: bool, settings: Settings, rng: np.random.Generator) -> Solid:
+    """The mesh itself where `settings.method` takes it, else the surface closed around it."""
+    mesh = SignedMesh(place.vertices, place.faces)
+    if settings.method == "raw" or (settings.method == "auto" and closed):
         trust = mesh.trust(TESTS, rng)
-        if method == "raw" or trust.unturned <= TURNING:
-            return mesh, place, "raw", trust
-    around = placed(*closed_around(mesh, settings.resolution))
-    shifts = place.shifts + around.shifts / place.scale
-    around = around._replace(shifts=shifts, scale=around.scale * place.scale)
+        if settings.method == "raw" or trust.unturned <= TURNING:
+            return Solid(mesh, place.shifts, place.scale, trust, {"method": "raw"})
+    vertices, faces, resolution = closed_around(mesh, settings.resolution)
+    around = placed(vertices, faces)
     mesh = SignedMesh(around.vertices, around.faces)
-    return mesh, around, "watertight", mesh.trust(TESTS, rng)
+    shifts, scale = place.shifts + around.shifts / place.scale, around.scale * place.scale
+    how = {"method": "watertight", "resolution": resolution}
+    return Solid(mesh, shifts, scale, mesh.trust(TESTS, rng), how)
 
 
 def _fill(region: str, count: int, rng: np.random.Generator) -> Floats:

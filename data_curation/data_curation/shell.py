@@ -17,44 +17,52 @@ from .solids import Floats, Ints
 
 Grid = NDArray[np.float32]
 _MARGIN = 4  # grid steps between the bounding box and the border of the grid
-_BAND = 3.0  # steps from a triangle within which distances are computed
+_BAND = 2.0  # steps from a triangle within which distances are computed
+MAX_POINTS = 600_000  # distances of one grid: two to five seconds
+_EIGHT = np.array(np.unravel_index(np.arange(8), (2, 2, 2))).T  # parts of a block
 _BLOCK = 16  # steps of the blocks that are divided first; a power of two
 
 
-def closed_around(mesh: SignedMesh, resolution: int) -> tuple[Floats, Ints]:
+def closed_around(mesh: SignedMesh, resolution: int) -> tuple[Floats, Ints, int]:
     """The outer surface, one grid step from a mesh.
 
     Args:
         mesh:       any triangles.
-        resolution: grid steps along the longest side of the bounding box.
+        resolution: grid steps along the longest side of the bounding box. A mesh that would need
+            over MAX_POINTS distances gets three quarters of it, and again, until it does not.
 
     Returns:
-        vertices (n, 3) and faces (m, 3): closed, wound outwards.
+        vertices (n, 3), faces (m, 3): closed, wound outwards; and the resolution.
     """
     from skimage.measure import marching_cubes
 
     low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
-    step = float((high - low).max()) / resolution
-    blocks = tuple(int(n) for n in np.ceil(((high - low) / step + 2 * _MARGIN) / _BLOCK))
-    distances = _distances(mesh, low - _MARGIN * step, step, blocks)
+    distances = None
+    while distances is None:
+        step = float((high - low).max()) / resolution
+        origin = low - _MARGIN * step
+        blocks = np.ceil(((high - low) / step + 2 * _MARGIN) / _BLOCK).astype(np.int64)
+        distances = _distances(mesh, origin, step, blocks)
+        resolution = resolution if distances is not None else resolution * 3 // 4
     field = np.where(_outside(distances > 1), distances - 1, np.minimum(distances, 1) - 1)
     field[field == 0] = -np.float32(1e-6)  # no vertex of the surface on one of the grid
     vertices, faces, _, _ = marching_cubes(field, 0.0, gradient_direction="ascent")
-    vertices = vertices.astype(np.float64) * step + low - _MARGIN * step
-    return vertices, faces.astype(np.int64)
+    return vertices.astype(np.float64) * step + origin, faces.astype(np.int64), resolution
 
 
-def _distances(mesh: SignedMesh, origin: Floats, step: float, blocks: tuple[int, ...]) -> Grid:
-    """Distances in steps at all grid points; where they are over the band, only that they are."""
-    distances = np.full([n * _BLOCK for n in blocks], _BAND + 1, np.float32)
-    cells = np.indices(blocks).reshape(3, -1).T
+def _distances(mesh: SignedMesh, origin: Floats, step: float, blocks: Ints) -> Grid | None:
+    """Distances in steps at all grid points, _BAND + 1 where over _BAND; None: too many points."""
+    cells = np.stack(np.meshgrid(*map(np.arange, blocks), indexing="ij"), axis=-1).reshape(-1, 3)
     size = _BLOCK
     while size > 1:
         middle = origin + step * (cells * size + (size - 1) / 2)
         reach = step * (_BAND + (size - 1) / 2 * np.sqrt(3))
         cells = cells[mesh.distance(middle) <= reach]
-        cells = (cells[:, None] * 2 + np.indices((2, 2, 2)).reshape(3, -1).T).reshape(-1, 3)
+        cells = (cells[:, None] * 2 + _EIGHT).reshape(-1, 3)
         size //= 2
+        if len(cells) > MAX_POINTS:
+            return None
+    distances = np.full((blocks * _BLOCK).tolist(), _BAND + 1, np.float32)
     found = mesh.distance(origin + step * cells) / step
     distances[tuple(cells.T)] = np.minimum(found, _BAND + 1)
     return distances

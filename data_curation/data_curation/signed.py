@@ -18,20 +18,22 @@ from .solids import Floats, Ints, crosses, surface_samples
 Bools = NDArray[np.bool_]
 INSIDE = 0.5  # winding number that divides
 STEP = 1e-5  # radii from a surface point to the two places beside it
+_CELLS = 1023  # per axis, of the order in which points are asked
 _LONG = 1e4  # length of rays, which keeps hits of small triangles over libigl's epsilon
 
 
 class Trust(NamedTuple):
-    """What tests of the sign with random points gave; shares are 0 to 1.
+    """What tests of the sign at random points gave; shares are 0 to 1.
 
     disagreement: winding number and ray parity differ, in the bounding box.
     unturned:     both sides of a surface point are inside, or both outside.
-    normals:      the sign by normals was right, and may be used, at all of these points.
+    points, inside: (k, 3), (k,) the points tested and their side by winding number.
     """
 
     disagreement: float
     unturned: float
-    normals: bool
+    points: Floats
+    inside: Bools
 
 
 class SignedMesh:
@@ -59,19 +61,22 @@ class SignedMesh:
         """(k,) whether points (k, 3) are inside."""
         return np.abs(self._winding.winding_number(points, 2.0)) > INSIDE
 
-    def sdf(self, points: Floats, normals: bool) -> Floats:
+    def sdf(self, points: Floats, trust: Trust) -> Floats:
         """(k,) signed distance of points (k, 3), negative inside.
 
-        Args:
-            normals: take the sign from the angle-weighted normal at the nearest place (Baerentzen
-                and Aanaes 2005), some ten times as fast as winding numbers; see `trust`.
+        Signs come from the angle-weighted normal at the nearest place (Baerentzen and Aanaes 2005)
+        if that is right at all test points, else from the winding number, some ten times slower.
         """
-        if normals:
-            import igl
+        import igl
 
-            kind = igl.SIGNED_DISTANCE_TYPE_PSEUDONORMAL
-            return np.asarray(igl.signed_distance(points, self.vertices, self.faces, kind)[0])
-        return self.distance(points) * np.where(self.inside(points), -1, 1)
+        asked = np.concatenate([points, trust.points])
+        order = _along_a_curve(asked)
+        kind, signed = igl.SIGNED_DISTANCE_TYPE_PSEUDONORMAL, np.empty(len(asked))
+        signed[order] = igl.signed_distance(asked[order], self.vertices, self.faces, kind)[0]
+        signed, tested = signed[: len(points)], signed[len(points) :]
+        if np.array_equal(tested < 0, trust.inside):
+            return signed
+        return np.abs(signed) * np.where(self.inside(points), -1, 1)
 
     def parity(self, points: Floats, directions: Floats) -> Bools:
         """(k,) whether a ray from each point (k, 3) along its direction (k, 3) hits oddly often."""
@@ -89,11 +94,20 @@ class SignedMesh:
         points = np.concatenate([free, on + step, on - step])
         inside = self.inside(points)
         odd = self.parity(free, rng.normal(size=(count, 3)))
-        return Trust(
-            float(np.mean(odd != inside[:count])),
-            float(np.mean(inside[count:-count] == inside[-count:])),
-            bool(np.array_equal(self.sdf(points, True) < 0, inside)),
-        )
+        disagreement = float(np.mean(odd != inside[:count]))
+        unturned = float(np.mean(inside[count:-count] == inside[-count:]))
+        return Trust(disagreement, unturned, points, inside)
+
+
+def _along_a_curve(points: Floats) -> Ints:
+    """Order of points (k, 3) in which neighbours follow each other: trees answer thrice as fast."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    cells = ((points - low) / max(float((high - low).max()), 1e-30) * _CELLS).astype(np.int64)
+    key = np.zeros(len(points), np.int64)  # bits of x, y, z in turn (Morton)
+    for bit in range(_CELLS.bit_length()):
+        for axis in range(3):
+            key |= (cells[:, axis] >> bit & 1) << (3 * bit + axis)
+    return np.argsort(key, kind="stable")
 
 
 def _volume(vertices: Floats, faces: Ints) -> float:
