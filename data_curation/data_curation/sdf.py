@@ -19,13 +19,12 @@ from .files import replacing, sha256
 from .meshes import Item, load_arrays
 from .shell import closed_around
 from .signed import SignedMesh, Trust
-from .solids import Floats, Placed, balanced, merged, placed, surface_samples
+from .solids import Floats, Placed, balanced, crosses, merged, placed, surface_samples
 
 METHODS = ("auto", "watertight", "raw")
 VOLUMES = {"ball": 4 / 3 * np.pi * 3**1.5, "cube": 8.0}  # of the regions volume points fill
 TESTS = 1000  # points of each test of the sign
-SUSPICIOUS = 0.01  # share of test points that speak against the sign
-TURNING = 0.001  # unturned share up to which `auto` takes a closed mesh as it is
+SUSPICIOUS = 0.01  # share of test points that speaks against a sign, or a mesh as it is
 
 
 @dataclass(frozen=True)
@@ -108,36 +107,36 @@ def sample(
         "shifts": solid.shifts.astype(np.float32),
         "scale": np.array(solid.scale, np.float32),
     }
-    inside = float(np.mean(arrays["vol_sdf"] < 0)) * VOLUMES[s.volume]
+    inside = distances < 0
+    volume_inside = float(np.mean(inside[: s.volume_points])) * VOLUMES[s.volume]
     record = {
         "faces": len(faces),
         "watertight": closed,
         **solid.how,
-        "volume": round(inside, 6),
+        "volume": round(volume_inside, 6),
         "disagreement": solid.trust.disagreement,
         "unturned": solid.trust.unturned,
     }
-    return arrays, record | {"suspicious": suspicions(record)}
+    return arrays, record | {"suspicious": _suspicions(solid.trust, bool(inside.any()))}
 
 
-def suspicions(record: dict[str, Any]) -> list[str]:
+def _suspicions(trust: Trust, some_inside: bool) -> list[str]:
     """What speaks against the signs of a shape; empty when nothing does."""
-    found = []
-    if record["disagreement"] > SUSPICIOUS:
-        found.append("winding number and ray parity disagree")
-    if record["unturned"] > SUSPICIOUS:
-        found.append("surface points have one sign on both sides")
-    if record["volume"] == 0:
-        found.append("no volume point is inside")
-    return found
+    found = {
+        "winding number and ray parity disagree": trust.disagreement > SUSPICIOUS,
+        "surface points have one sign on both sides": trust.unturned > SUSPICIOUS,
+        "no point is inside": not some_inside,
+    }
+    return [text for text, holds in found.items() if holds]
 
 
 def _solid(place: Placed, closed: bool, settings: Settings, rng: np.random.Generator) -> Solid:
     """The mesh itself where `settings.method` takes it, else the surface closed around it."""
-    mesh = SignedMesh(place.vertices, place.faces)
+    real = (crosses(place.vertices, place.faces) != 0).any(axis=1)  # slivers close a mesh, no more
+    mesh = SignedMesh(place.vertices, place.faces[real])
     if settings.method == "raw" or (settings.method == "auto" and closed):
         trust = mesh.trust(TESTS, rng)
-        if settings.method == "raw" or trust.unturned <= TURNING:
+        if settings.method == "raw" or trust.unturned <= SUSPICIOUS:
             return Solid(mesh, place.shifts, place.scale, trust, {"method": "raw"})
     vertices, faces, resolution = closed_around(mesh, settings.resolution)
     around = placed(vertices, faces)

@@ -22,7 +22,7 @@ class Placed(NamedTuple):
 
 
 def merged(vertices: Floats, faces: Ints) -> tuple[Floats, Ints]:
-    """The mesh with one vertex per place and no face without area or drawn twice the same way.
+    """The mesh with one vertex per place, no face with fewer than three, none twice the same way.
 
     A face and its reverse are kept both: together they are a sheet, not a boundary.
 
@@ -31,9 +31,8 @@ def merged(vertices: Floats, faces: Ints) -> tuple[Floats, Ints]:
     """
     places, names = np.unique(vertices + 0.0, axis=0, return_inverse=True)  # -0.0 is 0.0
     faces = names.reshape(-1)[faces]
-    a, b, c = (places[faces[:, i]] for i in range(CORNERS))
-    faces = faces[(np.cross(b - a, c - a) != 0).any(axis=1)]
-    if len(faces) == 0:
+    faces = faces[(faces != faces[:, [1, 2, 0]]).all(axis=1)]
+    if not (crosses(places, faces) != 0).any():
         raise ValueError("no face has an area; a surface is needed")
     first = faces.argmin(axis=1)[:, None]  # a face may start at any corner: let it be the lowest
     turned = np.take_along_axis(faces, (first + np.arange(CORNERS)) % CORNERS, axis=1)

@@ -11,7 +11,14 @@ import pytest
 
 from house.stages import BENCHMARKS, MODULES, ROOT, SCRIPTS, STAGES, imports
 
-PACKAGE_OF = {"PIL": "pillow", "mpl_toolkits": "matplotlib", "collada": "pycollada"}
+PACKAGE_OF = {
+    "PIL": "pillow",
+    "collada": "pycollada",
+    "igl": "libigl",
+    "mpl_toolkits": "matplotlib",
+    "skimage": "scikit-image",
+    "yaml": "pyyaml",
+}
 HEAVY = {"torch", "numba", "scipy", "trimesh", "matplotlib", "open3d", "embreex", "transformers"}
 INNER = {stage.name.lower() for stage in STAGES}
 
@@ -33,7 +40,7 @@ def test_every_import_is_a_pinned_requirement() -> None:
     local = (
         INNER
         | {p.stem for p in SCRIPTS + tests}
-        | {p.parent.name for p in tests}
+        | {folder for p in tests for folder in p.relative_to(ROOT).parts[:-1]}
         | set(sys.stdlib_module_names)
     )
     used = {name for path in MODULES + BENCHMARKS + tests for name in imports(path)} - local
