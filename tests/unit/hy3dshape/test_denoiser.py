@@ -202,13 +202,13 @@ def test_over_fits_a_constant_flow() -> None:
     target = torch.stack([torch.ones(9, 5), -torch.ones(9, 5)])
     optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
     losses = []
-    for _ in range(60):
+    for _ in range(40):
         loss = (model(x, t, contexts) - target).square().mean()
         optimizer.zero_grad()
         (loss + model.auxiliary_loss()).backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.02 * losses[0]
+    assert losses[-1] < 0.05 * losses[0]
 
 
 @pytest.mark.parametrize(
