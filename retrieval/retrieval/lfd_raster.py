@@ -2,6 +2,7 @@
 
 Corners are snapped to 1/256 pixel and coverage is decided in exact arithmetic with the bottom-left
 rule, as Mesa's software rasteriser does; that makes the images those of the 2003 program.
+Equal triangles are drawn once, those of closed parts where they face one way only: see lfd_closed.
 """
 
 from __future__ import annotations
@@ -12,17 +13,17 @@ from numpy.typing import NDArray
 from .jit import inlined, kernel
 from .lfd_bits import SIZE, WORDS, lowest
 from .lfd_cameras import RIGS, VIEWS, projections
+from .lfd_closed import closed, distinct, weld
+from .lfd_cover import LANES, PADDED, classify, decide, facing, merge
 
-LANES = 56  # views treated at once, of which BLOCK are real
-BLOCK = 50
-CHUNK = 1 << 12  # faces, bounds the memory whatever the mesh
+PIECE, CHUNK = 1 << 18, 1 << 12  # faces examined and drawn at a time, bound the memory
 
 _HALF, _NEARLY = np.float32(0.5), np.float32(255)
 _SCALE = np.float32(128)
 _SUB = np.float32(256)
-_ZERO, _UNIT, _NEVER = np.float32(0), np.float32(1), np.float32(-1 << 23)
 _FIXED = 2.0**40
 _ALL, _ONE = np.uint64(0xFFFFFFFFFFFFFFFF), np.uint64(1)
+_BYTE, _32 = np.uint64(255), np.uint64(32)
 _ROUND = np.float32(3 << 22)  # adding and subtracting it rounds to integer, ties to even
 _MARGIN = 2.0**-30  # below any distance of a rational of the grid to a whole number
 
@@ -41,7 +42,7 @@ def silhouettes(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> NDAr
     if len(faces) == 0:
         return images
     local = np.full(len(vertices), -1, np.int64)
-    lanes = _lanes()
+    cameras = _cameras()
     low, high = _box(vertices, faces)
     with np.errstate(over="ignore"):
         extent = float((high - low).max())
@@ -50,17 +51,22 @@ def silhouettes(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> NDAr
         return images
     if not (np.isfinite(extent) and np.isfinite(shift).all() and np.isfinite(1.0 / extent)):
         raise ValueError(f"bounding box from {low} to {high} is beyond what float64 can scale")
-    for start in range(0, len(faces), CHUNK):
-        corners, points = _compact(vertices, faces[start : start + CHUNK], local)
-        scaled = ((points + shift) * (1.0 / extent)).astype(np.float32)
-        _draw_chunk(scaled, corners, lanes, images)
+    for start in range(0, len(faces), PIECE):
+        piece = faces[start : start + PIECE]
+        points, corners = weld(vertices, piece, shift, 1.0 / extent, local)
+        corners, one_sided = distinct(corners, closed(corners))
+        for place in range(0, len(corners), CHUNK):
+            part = slice(place, place + CHUNK)
+            few, used = _compact(corners[part], points, local)
+            window, cells = _project(used, cameras)
+            _draw_faces(few, one_sided[part], window, cells, images)
     return images
 
 
-def _lanes() -> NDArray[np.float32]:
-    """Camera rows as (2 blocks, 8, LANES): a lane is a view, spare lanes are zero."""
-    padded = np.zeros((RIGS * VIEWS // BLOCK, 8, LANES), np.float32)
-    padded[:, :, :BLOCK] = projections().reshape(-1, BLOCK, 8).transpose(0, 2, 1)
+def _cameras() -> NDArray[np.float32]:
+    """Camera rows as (8, LANES): a lane is a view, spare lanes are zero."""
+    padded = np.zeros((8, LANES), np.float32)
+    padded[:, : RIGS * VIEWS] = projections().T
     return padded
 
 
@@ -81,217 +87,105 @@ def _box(
 
 @kernel()
 def _compact(
-    vertices: NDArray[np.float64], faces: NDArray[np.int64], local: NDArray[np.int64]
-) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Faces renumbered over the vertices they use, and those; `local` is -1 before and after."""
-    corners = np.empty(faces.shape, np.int32)
-    used = np.empty(faces.size, np.int64)
+    corners: NDArray[np.int32], points: NDArray[np.float32], local: NDArray[np.int64]
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Faces renumbered over the points they use, and those; `local` is -1 before and after."""
+    faces = np.empty_like(corners)
+    used = np.empty(corners.size, np.int64)
     count = 0
-    for face in range(len(faces)):
+    for face in range(len(corners)):
         for corner in range(3):
-            vertex = faces[face, corner]
-            if local[vertex] < 0:
-                local[vertex] = count
-                used[count] = vertex
+            point = corners[face, corner]
+            if local[point] < 0:
+                local[point] = count
+                used[count] = point
                 count += 1
-            corners[face, corner] = local[vertex]
-    points = np.empty((count, 3))
+            faces[face, corner] = local[point]
     for place in range(count):
-        for axis in range(3):
-            points[place, axis] = vertices[used[place], axis]
         local[used[place]] = -1
-    return corners, points
-
-
-@kernel()
-def _draw_chunk(
-    points: NDArray[np.float32],
-    corners: NDArray[np.int32],
-    lanes: NDArray[np.float32],
-    images: NDArray[np.uint64],
-) -> None:
-    window = np.empty((len(points), 2, LANES), np.float32)
-    cells = np.empty((len(points), 2, LANES), np.uint8)
-    for block in range(len(lanes)):
-        _project(points, lanes[block], window, cells)
-        _draw_block(corners, window, cells, images, block * BLOCK)
+    return faces, points[used[:count]]
 
 
 @kernel()
 def _project(
-    points: NDArray[np.float32],
-    camera: NDArray[np.float32],
-    window: NDArray[np.float32],
-    cells: NDArray[np.uint8],
-) -> None:
+    points: NDArray[np.float32], cameras: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Snapped window coordinates in 1/256 pixel, and the pixel column and row they open."""
+    window = np.empty((len(points), 2, LANES), np.float32)
+    cells = np.zeros((len(points), 2, PADDED), np.uint8)
     lanes = window.shape[2]  # not the constant: known counts are unrolled, not vectorised
     for i in range(len(points)):
         x, y, z = points[i, 0], points[i, 1], points[i, 2]
         for j in range(lanes):
-            u = ((x * camera[0, j] + y * camera[1, j]) + z * camera[2, j]) + camera[3, j]
+            u = ((x * cameras[0, j] + y * cameras[1, j]) + z * cameras[2, j]) + cameras[3, j]
             window[i, 0, j] = (((u * _SCALE + _SCALE) - _HALF) * _SUB + _ROUND) - _ROUND
         for j in range(lanes):
-            v = ((x * camera[4, j] + y * camera[5, j]) + z * camera[6, j]) + camera[7, j]
+            v = ((x * cameras[4, j] + y * cameras[5, j]) + z * cameras[6, j]) + cameras[7, j]
             window[i, 1, j] = (((-(v * _SCALE) + _SCALE) - _HALF) * _SUB + _ROUND) - _ROUND
         for j in range(lanes):
             cells[i, 0, j] = np.int32(window[i, 0, j] + _NEARLY) >> 8
         for j in range(lanes):
             cells[i, 1, j] = np.int32(window[i, 1, j]) >> 8
+    return window, cells
 
 
 @kernel()
-def _draw_block(
+def _draw_faces(
     corners: NDArray[np.int32],
+    one_sided: NDArray[np.bool_],
     window: NDArray[np.float32],
     cells: NDArray[np.uint8],
     images: NDArray[np.uint64],
-    view: int,
 ) -> None:
-    """Draw every triangle into the views (from `view` on) in which it can cover a pixel centre.
+    """Draw every triangle into the views in which it may cover a pixel centre.
 
-    Views in which at most 4 x 4 centres are in question are decided together, lane by lane.
+    A one-sided triangle is left out where its area is surely negative.
     """
-    first = np.zeros((2, LANES), np.uint8)  # column and row before the first centre in question
-    spans = np.zeros((2, LANES), np.uint8)  # how many columns and rows are in question
-    together = np.zeros(LANES, np.uint8)
-    alone = np.zeros(LANES, np.uint8)
-    some, others = together.view(np.uint64), alone.view(np.uint64)
-    work = np.zeros(16 * LANES, np.float32)
-    lanes = window.shape[2]
+    box = np.zeros((4, PADDED), np.uint8)
+    masks = np.zeros((2, 2), np.uint64)
+    hits = np.zeros((2, LANES), np.int32)
     for face in range(len(corners)):
-        a, b, c = corners[face, 0], corners[face, 1], corners[face, 2]
-        for axis in range(2):
-            for j in range(lanes):
-                ka, kb, kc = cells[a, axis, j], cells[b, axis, j], cells[c, axis, j]
-                low = np.minimum(np.minimum(ka, kb), kc)
-                first[axis, j] = low
-                spans[axis, j] = np.subtract(np.maximum(np.maximum(ka, kb), kc), low)
-        for j in range(lanes):
-            most, least = np.maximum(spans[0, j], spans[1, j]), np.minimum(spans[0, j], spans[1, j])
-            together[j] = (least > 0) & (most <= 4)
-            alone[j] = (least > 0) & (most > 4)
-        rows = np.int64(0)
-        for j in range(lanes):
-            rows = max(rows, np.int64(spans[1, j]) * np.int64(together[j]))
-        if rows > 0:
-            _decide(window, a, b, c, first, rows, work)
-            for j in range(lanes):
-                together[j] &= work[j] > _ZERO
-            for word in range(LANES // 8):
-                left = some[word]
-                while left:
-                    j = 8 * word + (lowest(left) >> 3)
-                    left &= left - _ONE
-                    _set_cells(images, view + j, first[0, j], first[1, j], np.int64(work[j]), rows)
-        for word in range(LANES // 8):
-            left = others[word]
-            while left:
-                j = 8 * word + (lowest(left) >> 3)
-                left &= left - _ONE
+        a, b, c = np.int64(corners[face, 0]), np.int64(corners[face, 1]), np.int64(corners[face, 2])
+        classify(cells, a, b, c, box, masks)
+        for half in range(2):
+            few, many = masks[0, half], masks[1, half]
+            if one_sided[face]:
+                front = facing(window, a, b, c, half, few | many)
+                few, many = few & front, many & front
+            decide(window, a, b, c, box, half, few, hits)
+            while few:
+                j = 64 * half + lowest(few)
+                few &= few - _ONE
+                _set_cells(images, j, box, hits)
+            while many:
+                j = 64 * half + lowest(many)
+                many &= many - _ONE
                 _draw(
-                    images, view + j,
+                    images, j,
                     np.int64(window[a, 0, j]), np.int64(window[a, 1, j]),
                     np.int64(window[b, 0, j]), np.int64(window[b, 1, j]),
                     np.int64(window[c, 0, j]), np.int64(window[c, 1, j]),
                 )  # fmt: skip
 
 
-@kernel()
-def _decide(
-    window: NDArray[np.float32],
-    a: int,
-    b: int,
-    c: int,
-    first: NDArray[np.uint8],
-    rows: int,
-    work: NDArray[np.float32],
-) -> None:
-    """Which of the 4 x 4 centres after `first` are covered, per lane: bit 4 * row + column.
-
-    A centre is covered if it lies on or right of exactly one of the edges that cross its row. All
-    values are integers below 2**24 for a triangle of this size, so float32 is exact. The answer
-    is left in work[:LANES]; `work` is flat so that the compiler can tell its rows apart.
-    """
-    _relative(window, a, 0, first, work, 1)
-    _relative(window, a, 1, first, work, 2)
-    _relative(window, b, 0, first, work, 3)
-    _relative(window, b, 1, first, work, 4)
-    _relative(window, c, 0, first, work, 5)
-    _relative(window, c, 1, first, work, 6)
-    _edge_terms(work, 1, 3, 7)
-    _edge_terms(work, 3, 5, 10)
-    _edge_terms(work, 5, 1, 13)
-    for j in range(LANES):
-        work[j] = _ZERO
-    bit = _UNIT
-    for row in range(rows):
-        _decide_row(work, np.float32(row), bit)
-        bit *= np.float32(16)
-
-
-@inlined()
-def _relative(
-    window: NDArray[np.float32],
-    corner: int,
-    axis: int,
-    first: NDArray[np.uint8],
-    work: NDArray[np.float32],
-    out: int,
-) -> None:
-    """Corner seen from the first centre: rows open below it, columns at it."""
-    lanes = window.shape[2]
-    for j in range(lanes):
-        origin = np.float32(first[axis, j]) * _SUB + np.float32(256 * axis)
-        work[out * LANES + j] = window[corner, axis, j] - origin
-
-
-@inlined()
-def _edge_terms(work: NDArray[np.float32], start: int, end: int, out: int) -> None:
-    """Edge function at the first centre, its change a row and its change a column."""
-    lanes = len(work) // 16
-    for j in range(lanes):
-        x, y = work[start * LANES + j], work[(start + 1) * LANES + j]
-        dx, dy = work[end * LANES + j] - x, work[(end + 1) * LANES + j] - y
-        sign = _UNIT if dy > _ZERO else -_UNIT
-        work[out * LANES + j] = sign * (y * dx - x * dy)
-        work[(out + 1) * LANES + j] = sign * dx * _SUB
-        work[(out + 2) * LANES + j] = sign * dy * _SUB
-
-
-@kernel()
-def _decide_row(work: NDArray[np.float32], row: np.float32, bit: np.float32) -> None:
-    y, lanes = row * _SUB, len(work) // 16
-    for j in range(lanes):
-        ay, by, cy = work[2 * LANES + j] < y, work[4 * LANES + j] < y, work[6 * LANES + j] < y
-        ab = work[7 * LANES + j] - row * work[8 * LANES + j] if ay != by else _NEVER
-        bc = work[10 * LANES + j] - row * work[11 * LANES + j] if by != cy else _NEVER
-        ca = work[13 * LANES + j] - row * work[14 * LANES + j] if cy != ay else _NEVER
-        hits, value = work[j], bit
-        for _ in range(4):
-            count = _UNIT if ab >= _ZERO else _ZERO
-            count += _UNIT if bc >= _ZERO else _ZERO
-            count += _UNIT if ca >= _ZERO else _ZERO
-            hits += value if count == _UNIT else _ZERO
-            value += value
-            ab += work[9 * LANES + j]
-            bc += work[12 * LANES + j]
-            ca += work[15 * LANES + j]
-        work[j] = hits
-
-
 @inlined()
 def _set_cells(
-    images: NDArray[np.uint64], view: int, column: int, row: int, hits: int, rows: int
+    images: NDArray[np.uint64], view: int, box: NDArray[np.uint8], hits: NDArray[np.int32]
 ) -> None:
-    """Set the pixels of a 4 x 4 code; `row` is the one before the first."""
-    word, shift = column >> 6, np.uint64(column & 63)
-    for y in range(SIZE - 2 - row, SIZE - 2 - row - rows, -1):
-        four = np.uint64(hits & 15)
-        images[view, y, word] |= four << shift
-        if shift > np.uint64(60):
-            images[view, y, word + 1] |= four >> (np.uint64(64) - shift)
-        hits >>= 4
+    """Set the pixels of the hits of one view."""
+    bits = np.uint64(np.uint32(hits[0, view])) | np.uint64(np.uint32(hits[1, view])) << _32
+    column, row = box[0, view], box[1, view]
+    at = _byte(view, SIZE - 2 - row, column)
+    for _ in range(box[3, view]):
+        merge(images, at, (bits & _BYTE) << np.uint64(column & 7))
+        bits >>= np.uint64(8)
+        at -= 8 * WORDS
+
+
+@inlined()
+def _byte(view: int, y: int, x: int) -> int:
+    """Where the byte of a pixel lies."""
+    return (view * SIZE + y) * 8 * WORDS + (x >> 3)
 
 
 @kernel()
@@ -314,10 +208,16 @@ def _draw(
     lower, lower_step = _edge(xb, yb, xc, yc, middle)
     if top == middle:
         other, other_step = lower, lower_step
+    at = _byte(view, SIZE - 1 - top, 0)
     for row in range(top, bottom):
         left, right = min(one, other) >> 40, max(one, other) >> 40
-        if left < right:
+        width = right - left
+        if 0 < width <= 57:
+            bits = (_ALL >> np.uint64(64 - width)) << np.uint64(left & 7)
+            merge(images, at + (left >> 3), bits)
+        elif width > 0:
             _set_span(images, view, SIZE - 1 - row, left, right)
+        at -= 8 * WORDS
         one += one_step
         last = row + 1 == middle
         other = lower if last else other + other_step

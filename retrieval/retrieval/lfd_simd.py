@@ -42,9 +42,9 @@ SIMD = bool(llvm.get_host_cpu_features().get("avx2", False)) and not (
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def inline(function: Callable[..., Any]) -> Callable[..., None]:
+def inline(function: Callable[..., Any]) -> Callable[..., Any]:
     """numba's `intrinsic`, typed: the name is called without the typing context."""
-    return cast(Callable[..., None], intrinsic(function))
+    return cast(Callable[..., Any], intrinsic(function))
 
 
 def kernel(function: F) -> F:
@@ -61,7 +61,7 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     return made
 
 
-class _Emitter:
+class Emitter:
     """The LLVM builder at one call, with arrays as base pointers."""
 
     def __init__(self, context: Any, builder: Any, signature: Any, values: Any) -> None:
@@ -98,9 +98,9 @@ class _Emitter:
         )
 
 
-def _void(emit: Callable[[_Emitter], None]) -> Callable[..., Any]:
+def void(emit: Callable[[Emitter], None]) -> Callable[..., Any]:
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        emit(_Emitter(context, builder, signature, values))
+        emit(Emitter(context, builder, signature, values))
         return context.get_dummy_value()
 
     return codegen
@@ -112,7 +112,7 @@ def _sum(values: list[Any], add: Callable[[Any, Any], Any]) -> Any:
     return values[0]
 
 
-def _image_weights(make: _Emitter, query: list[Any], target: Any) -> Any:
+def _image_weights(make: Emitter, query: list[Any], target: Any) -> Any:
     """<4 x i64>: weights of one query image against the four target images of a group."""
     build = make.builder
     parts = []
@@ -123,7 +123,7 @@ def _image_weights(make: _Emitter, query: list[Any], target: Any) -> Any:
     return build.add(_sum(parts[:WEIGHT1], build.add), build.add(twice, twice))
 
 
-def _emit_sad_rows(make: _Emitter) -> None:
+def _emit_sad_rows(make: Emitter) -> None:
     if not SIMD:  # compiled but never called
         return
     build = make.builder
@@ -169,10 +169,10 @@ def sad_rows(
     target rig d, target m in lane 4 d + m.
     """
     signature = types.void(query, query_at, rows, t0, t1, t2, t3, out, out_at)
-    return signature, _void(_emit_sad_rows)
+    return signature, void(_emit_sad_rows)
 
 
-def _emit_best_of(make: _Emitter) -> None:
+def _emit_best_of(make: Emitter) -> None:
     weights, which, which_at, best = make.base
     places = make.at(which, which_at, I8)
     rows = []
@@ -192,10 +192,10 @@ def best_of(typing: Any, weights: Any, which: Any, which_at: Any, best: Any) -> 
 
     The ten int64 at byte `which_at` of `which` are byte offsets of rows of LANES uint16.
     """
-    return types.void(weights, which, which_at, best), _void(_emit_best_of)
+    return types.void(weights, which, which_at, best), void(_emit_best_of)
 
 
-def _emit_bound_of(make: _Emitter) -> None:
+def _emit_bound_of(make: Emitter) -> None:
     build = make.builder
     query_base, query_at, total_base, total_at, sums_base, sums_at, all_base, all_at, best = (
         make.base
@@ -240,7 +240,7 @@ def bound_of(
     |a - b| = 2 max(a, b) - a - b, so two operations a feature; the remainder is never above L1.
     """
     signature = types.void(query, query_at, total, total_at, sums, sums_at, totals, totals_at, best)
-    return signature, _void(_emit_bound_of)
+    return signature, void(_emit_bound_of)
 
 
 @kernel
