@@ -120,7 +120,7 @@ def read_raw(path: Path, distances: bool = True) -> dict[str, Floats]:
     """Arrays of a file as float32. Raises ValueError naming file and array."""
     lengths = {"surface_points": 2} | ({k: 2 for k in SDF_OF} if distances else {})
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as archive:
             names = [*lengths, *(SDF_OF.values() if distances else ())]
             absent = [name for name in names if name not in archive.files]
             if absent:

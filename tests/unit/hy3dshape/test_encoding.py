@@ -1,0 +1,140 @@
+"""encode_latents.py: names, turns, resume, failures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+import yaml
+
+import encode_latents
+from hy3dshape.encoding import Turns, read_cloud
+from hy3dshape.models.autoencoders.autoencoder import CustomShapeVAE
+
+PARAMS = {
+    "model_depth": 1, "model_dim": 64, "surface_size": 128, "num_latents": 16, "latent_dim": 4,
+}  # fmt: skip
+
+
+@pytest.fixture
+def autoencoder(tmp_path: Path) -> list[str]:
+    """Flags that name a tiny random autoencoder."""
+    torch.manual_seed(0)
+    torch.save(CustomShapeVAE(**PARAMS).autoencoder.state_dict(), tmp_path / "ae.pt")
+    node = {
+        "target": "hy3dshape.models.autoencoders.autoencoder.CustomShapeVAE",
+        "params": PARAMS,
+    }
+    tree = {"model": {"params": {"first_stage_config": node}}}
+    (tmp_path / "ae.yaml").write_text(yaml.safe_dump(tree))
+    return ["--config", str(tmp_path / "ae.yaml"), "--ckpt", str(tmp_path / "ae.pt")]
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> Path:
+    folder = tmp_path / "sdf"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in "abc":
+        points = rng.normal(size=(200, 3))
+        points /= np.linalg.norm(points, axis=1, keepdims=True)
+        np.savez(folder / f"{name}.npz", surface_points=(points * [1, 0.5, 0.2]).astype(np.float32))
+    return folder
+
+
+def _encode(samples: Path, output: Path, *flags: str) -> int:
+    return encode_latents.main(["--input", str(samples), "--output", str(output), *flags])
+
+
+def _read(path: Path) -> torch.Tensor:
+    return torch.load(path, weights_only=True)
+
+
+def test_batches_and_shards_change_nothing(
+    autoencoder: list[str], samples: Path, tmp_path: Path
+) -> None:
+    assert _encode(samples, tmp_path / "one", *autoencoder, "--batch-size", "1") == 0
+    for shard in ("0/2", "1/2"):
+        assert _encode(samples, tmp_path / "two", *autoencoder, "--shard", shard) == 0
+    for name in "abc":
+        one, two = _read(tmp_path / "one" / f"{name}.pt"), _read(tmp_path / "two" / f"{name}.pt")
+        assert one.shape == (16, 4)
+        torch.testing.assert_close(one, two, atol=1e-5, rtol=0)
+
+
+def test_fewer_latents_are_the_first_of_many(
+    autoencoder: list[str], samples: Path, tmp_path: Path
+) -> None:
+    for count in (16, 40):
+        flags = [*autoencoder, "--num-latents", str(count)]
+        assert _encode(samples, tmp_path / str(count), *flags) == 0
+    many = _read(tmp_path / "40" / "a.pt")
+    assert many.shape == (40, 4)
+    torch.testing.assert_close(many[:16], _read(tmp_path / "16" / "a.pt"), atol=1e-5, rtol=0)
+
+
+def test_yaw_copies_are_encoded_clouds_turned_about_the_up_axis(
+    autoencoder: list[str], samples: Path, tmp_path: Path
+) -> None:
+    assert _encode(samples, tmp_path / "plain", *autoencoder) == 0
+    assert _encode(samples, tmp_path / "yaw", *autoencoder, "--aug-yaw", "4") == 0
+    names = sorted(p.name for p in (tmp_path / "yaw").glob("a*.pt"))
+    assert names == [f"a_aug{n}.pt" for n in range(4)]
+    plain, copies = _read(tmp_path / "plain" / "a.pt"), [_read(tmp_path / "yaw" / n) for n in names]
+    torch.testing.assert_close(copies[0], plain, atol=1e-5, rtol=0)
+    assert (copies[1] - plain).abs().max() > 0.1
+    quarter = Turns("yaw", 4, "y").matrix("a", 1) @ np.array([0, 1, 0], np.float32)
+    np.testing.assert_allclose(quarter, [0, 1, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("up", ["y", "z"])
+def test_turns_are_rotations(up: str) -> None:
+    for turns in (Turns("yaw", 5, up), Turns("free", 5, up, seed=3)):
+        for n in range(5):
+            matrix = turns.matrix("uid", n).astype(float)
+            np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-5)
+            assert np.linalg.det(matrix) == pytest.approx(1, abs=1e-5)
+        np.testing.assert_allclose(turns.matrix("uid", 0), np.eye(3), atol=1e-7)
+
+
+def test_what_exists_is_kept_and_other_settings_are_refused(
+    autoencoder: list[str], samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    assert _encode(samples, output, *autoencoder, "--limit", "1") == 0
+    before = (output / "a.pt").stat().st_mtime_ns
+    assert _encode(samples, output, *autoencoder) == 0
+    assert "2 encoded, 1 existed" in capsys.readouterr().out
+    assert (output / "a.pt").stat().st_mtime_ns == before
+    assert _encode(samples, output, *autoencoder, "--num-latents", "8") == 1
+    assert "num_latents: there 16, here 8" in capsys.readouterr().err
+
+
+def test_a_broken_cloud_is_recorded_and_the_rest_encoded(
+    autoencoder: list[str], samples: Path, tmp_path: Path
+) -> None:
+    (samples / "b.npz").write_bytes(b"no archive")
+    assert _encode(samples, tmp_path / "out", *autoencoder) == 3
+    assert sorted(p.name for p in (tmp_path / "out").glob("*.pt")) == ["a.pt", "c.pt"]
+    assert "b.npz" in (tmp_path / "out" / "failures.json").read_text()
+
+
+def test_a_mesh_is_sampled_in_the_unit_sphere(tmp_path: Path) -> None:
+    trimesh.creation.box((4, 2, 1)).apply_translation((5, 5, 5)).export(tmp_path / "box.ply")
+    cloud = read_cloud("box", tmp_path / "box.ply", 4000)
+    assert cloud.shape == (4000, 3)
+    half = np.array([4, 2, 1]) / np.sqrt(21)
+    np.testing.assert_allclose(np.abs(cloud).max(axis=0), half, atol=1e-3)
+    np.testing.assert_array_equal(cloud, read_cloud("box", tmp_path / "box.ply", 4000))
+    assert (tmp_path / "box.ply").exists()
+
+
+def test_a_config_without_autoencoder_says_so(
+    autoencoder: list[str], samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ae.yaml").write_text("model: {params: {}}")
+    assert _encode(samples, tmp_path / "out", *autoencoder) == 1
+    assert "no model.params.first_stage_config" in capsys.readouterr().err
