@@ -13,7 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from . import config
+from . import cli, config
 from .training_options import Training
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,9 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     add("--init_ckpt", help="start from these weights")
     add("--deepspeed", action="store_true", help="DeepSpeed stage 1")
     add("--deepspeed2", action="store_true", help="DeepSpeed stage 2")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
+                        help="another value in the YAML, as model.params.torch_compile=false;"
+                        " can be given several times")  # fmt: skip
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"),
                         help="auto, cpu or cuda (default auto)")  # fmt: skip
     parser.add_argument("--dry-run", action="store_true",
@@ -67,7 +70,7 @@ def _truth(text: str) -> bool:
 
 def run(args: argparse.Namespace, argv: list[str]) -> int:
     """Train as the flags say; `argv` is what a process of several is started with."""
-    tree = config.load_config(args.config)
+    tree = config.override(config.load_config(args.config), args.set)
     flags = {k: v for k, v in vars(args).items() if k in OPTIONS}
     nodes = os.environ.get("SLURM_NNODES") or os.environ.get("NNODES")
     if nodes:
@@ -82,7 +85,13 @@ def run(args: argparse.Namespace, argv: list[str]) -> int:
         return 0
     if options.num_gpus * options.num_nodes > 1 and "RANK" not in os.environ:
         return _launch(argv, options)
-    return _train(tree, options)
+    return _train(tree, options, data_seed(tree, flags, options))
+
+
+def data_seed(tree: Mapping[str, Any], flags: Mapping[str, Any], options: Training) -> int:
+    """Seed of the data module: --seed, else its own in the YAML, else that of the run."""
+    own = (tree["dataset"].get("params") or {}).get("seed")
+    return options.seed if own is None or "seed" in flags else int(own)
 
 
 def _pick_device(device: str) -> None:
@@ -113,7 +122,7 @@ def _launch(argv: list[str], options: Training) -> int:
     ).returncode
 
 
-def _train(tree: Mapping[str, Any], options: Training) -> int:
+def _train(tree: Mapping[str, Any], options: Training, seed: int) -> int:
     import torch
 
     from .training import Trainer
@@ -122,17 +131,20 @@ def _train(tree: Mapping[str, Any], options: Training) -> int:
     if options.fast:
         torch.set_float32_matmul_precision("high")
     task = config.build(tree["model"], "model")
-    data = config.build(tree["dataset"], "dataset")
+    data = config.build(tree["dataset"], "dataset", seed=seed)
     nodes = (tree.get("callbacks") or {}).items()
     callbacks = [config.build(node, f"callbacks.{name}") for name, node in nodes]
     settings = {k: v for k, v in tree.items() if k not in FREE}
     settings |= {"seed": options.seed, "update_every": options.update_every}
     trainer = Trainer(task, data, options, settings, callbacks)
     if trainer.accelerator.is_main_process:
-        resolved = {**tree, "training": options.as_dict()}
+        resolved = config.merge(tree, {"dataset": {"params": {"seed": seed}}})
+        resolved["training"] = options.as_dict()
         config.write_config(Path(options.output_dir) / "config.yaml", resolved)
     last = trainer.run()
     if trainer.accelerator.is_main_process:
-        print(json.dumps({"step": trainer.step, **last}))
+        print(
+            json.dumps({"step": trainer.step, "callback_errors": trainer.callback_errors, **last})
+        )
     trainer.accelerator.end_training()
-    return 0
+    return cli.SOME_FAILED if trainer.callback_errors else cli.OK

@@ -7,28 +7,32 @@ two processes with 1, and a resumed run the same as one that was never stopped.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DeepSpeedPlugin, DistributedDataParallelKwargs
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from . import checkpoints
+from .engine import is_sharded, make_accelerator
+from .pipelines import evaluating
+from .run_log import RATE, STEP_TIME, Logs, Stats, Window, note_best, require_monitor
 from .training_options import Training
 from .utils.trainings.checkpoint_rules import resume_step
 from .weights import read_state
 
 log = logging.getLogger(__name__)
 Batch = dict[str, Any]
-Logs = dict[str, Tensor]
 VALIDATION = 1 << 40  # micro-batch numbers of validation, apart from those of training
+# what a resumed run may have otherwise: nothing that changes a number
+FREE = ("dataset.params.num_workers", "dataset.params.prefetch_factor",
+        "model.params.torch_compile", "conditions.conditioner.path")  # fmt: skip
 
 
 class Task(Protocol):
@@ -37,6 +41,18 @@ class Task(Protocol):
     def __call__(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Logs]: ...
     def begin(self, batches: Sequence[Batch], mean: Callable[[Tensor], Tensor]) -> None:
         """Before step 0 of a run from scratch, with its micro-batches; `mean` is over processes."""
+
+    def compile_for(self, device: torch.device) -> None:
+        """Compile what the configuration says, where that helps."""
+
+    def leaves_out(self) -> bool:
+        """Whether a step can leave trained weights without a gradient."""
+
+    def describe(self) -> dict[str, Any]:
+        """Of its conditions, what a resumed run must agree in."""
+
+    def ema_scope(self) -> contextlib.AbstractContextManager[None]:
+        """Inside, the weights are those to be used."""
 
     def optimizer(self, lr: float) -> torch.optim.Optimizer: ...
     def lr_factor(self, steps: int) -> Callable[[int], float]: ...
@@ -49,7 +65,9 @@ class Data(Protocol):
     """Batches; see `UnifiedDataModule`."""
 
     batch_size: int
+    class_ids: Mapping[str, int]
 
+    def batches_an_epoch(self, world: int = 1) -> int: ...
     def train_batches(self, done: int = 0, rank: int = 0, world: int = 1) -> Iterator[Batch]: ...
     def val_batches(self, rank: int = 0, world: int = 1) -> Iterator[Batch]: ...
 
@@ -84,14 +102,18 @@ class Trainer:
     ) -> None:
         self.options, self.data, self.settings = options, data, dict(settings)
         self.callbacks, self.out = callbacks, Path(options.output_dir)
-        self.accelerator = make_accelerator(options, data.batch_size)
-        self.task = task
+        self.callback_errors = 0
+        self.accelerator = make_accelerator(options, data.batch_size, task.leaves_out())
         assert isinstance(task, nn.Module)
+        self.task, self._module = task, task
         task.to(self.accelerator.device)
+        task.compile_for(self.accelerator.device)
         optimizer = task.optimizer(options.learning_rate(data.batch_size))
         self._peaks = [group["lr"] for group in optimizer.param_groups]
-        self.step = self._restore(optimizer)
+        self.step, shards = self._restore(optimizer)
         self.model, self.optimizer = self.accelerator.prepare(task, optimizer)
+        if shards is not None:
+            self.accelerator.load_state(str(shards))
         self.stats = Stats(self.out, self.step) if self.accelerator.is_main_process else None
 
     @property
@@ -103,9 +125,10 @@ class Trainer:
         return int(self.accelerator.num_processes)
 
     def generator(self, micro: int) -> torch.Generator:
-        """Generator of a micro-batch, numbered over all processes."""
-        made = torch.Generator(self.accelerator.device)
-        return made.manual_seed(hash((self.options.seed, micro)) % (1 << 63))
+        """Generator of a micro-batch, numbered over all processes; torch's own is set alike."""
+        seed = hash((self.options.seed, micro)) % (1 << 63)
+        torch.manual_seed(seed)
+        return torch.Generator(self.accelerator.device).manual_seed(seed)
 
     def run(self) -> dict[str, float]:
         """Train to `options.steps`; returns the last logged numbers."""
@@ -129,8 +152,10 @@ class Trainer:
                 self._report(window, bar)
                 if self.step % options.val_check_interval == 0 or self.step == options.steps:
                     self._log({f"val/{k}": v for k, v in self.validate().items()})
-                self._after_step()
-        return self.stats.last if self.stats else {}
+                if self.step % options.every_n_train_steps == 0 or self.step == options.steps:
+                    self.save()
+                self._call_back()
+        return {k: v for k, (_, v) in self.stats.last.items()} if self.stats else {}
 
     def _one_step(self, batches: Iterator[Batch], factor: float) -> Logs:
         """One optimizer step; mean logs of its micro-batches on this process."""
@@ -165,84 +190,107 @@ class Trainer:
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Mean logs over the first `limit_val_batches` batches of validation, {} without any."""
-        self.model.eval()
-        window = Window()
-        mine = self.data.val_batches(self.rank, self.world)
-        for index, batch in enumerate(itertools.islice(mine, self.options.limit_val_batches)):
-            number = VALIDATION + index * self.world + self.rank
-            with self.accelerator.autocast():
-                loss, logs = self.model(self._to_device(batch), self.generator(number))
-            window.add({"total_loss": loss, **logs})
-        return {k: v.item() for k, v in window.means(self._mean).items()}
+        sums = Window()
+        numbers = range(self.rank, self.options.limit_val_batches, self.world)
+        with evaluating(self._module), self.task.ema_scope():
+            for number, batch in zip(
+                numbers, self.data.val_batches(self.rank, self.world), strict=False
+            ):
+                with self.accelerator.autocast():
+                    generator = self.generator(VALIDATION + number)
+                    loss, logs = self.task(self._to_device(batch), generator)
+                sums.add({"total_loss": loss, **logs})
+        count, means = sums.count, {k: v.item() for k, v in sums.means().items()}
+        parts = [part for part in gather_object([(count, means)]) if part[0]]
+        total = sum(count for count, _ in parts)
+        names = parts[0][1] if parts else {}
+        return {k: sum(n * found[k] for n, found in parts) / total for k in names}
 
     def _report(self, window: Window, bar: Any) -> None:
+        require_monitor(self.options.monitor, window.names)
         if self.step % self.options.log_every_n_steps and self.step != self.options.steps:
             return
-        seconds = window.seconds_a_step()
+        seconds = window.seconds_each()
         means = {f"train/{k}": v.item() for k, v in window.means(self._mean).items()}
         bar.set_postfix_str(f"loss {means['train/total_loss']:.4g}")
-        rate = self.optimizer.param_groups[0]["lr"]
-        self._log({**means, "lr_abs": rate, "train/step_time": seconds})
+        left = (self.options.steps - self.step) * seconds / 3600
+        told = (self.step, self.options.steps, means["train/total_loss"], seconds, left)
+        log.info("step %d of %d, loss %.4g, %.3g s a step, %.1f h left", *told)
+        self._log({**means, RATE: self.optimizer.param_groups[0]["lr"], STEP_TIME: seconds})
 
     def _log(self, numbers: Mapping[str, float]) -> None:
-        if self.stats and numbers:
+        if self.stats:
             self.stats.add(self.step, numbers)
 
-    def _after_step(self) -> None:
-        options = self.options
-        if self.step % options.every_n_train_steps == 0 or self.step == options.steps:
-            self.save()
+    def _call_back(self) -> None:
+        """Call the callbacks on the first process; their errors are counted, training goes on."""
         if self.accelerator.is_main_process:
             for callback in self.callbacks:
-                callback(self, self.step)
-        self.accelerator.wait_for_everyone()
+                try:
+                    with evaluating(self._module):
+                        callback(self, self.step)
+                except Exception:
+                    self.callback_errors += 1
+                    log.exception("step %d: %s failed", self.step, type(callback).__name__)
+        if self.callbacks:
+            self.accelerator.wait_for_everyone()
 
     def save(self) -> None:
         """Write a checkpoint of this step."""
-        folder = checkpoints.folder_of(self.out, self.step)
-        sharded = self.accelerator.distributed_type.value in ("DEEPSPEED", "FSDP")
-        if self.accelerator.is_main_process:
+        sharded, folder = is_sharded(self.accelerator), checkpoints.draft(self.out, self.step)
+        if self.stats:
             optimizer = None if sharded else {"optimizer": self.optimizer.state_dict()}
             if self.accelerator.scaler is not None and optimizer is not None:
                 optimizer["scaler"] = self.accelerator.scaler.state_dict()
-            state = {"settings": self.settings, "world": self.world}
-            checkpoints.save(self.out, self.step, self.task.slim_state(), optimizer, state)
+            state = {"step": self.step, "settings": self.settings, "world": self.world}
+            state["conditions"] = self._conditions()
+            checkpoints.write(folder, self.task.slim_state(), optimizer, state)
         self.accelerator.wait_for_everyone()
         if sharded:
-            self.accelerator.save_state(str(folder / "shards"))
+            self.accelerator.save_state(str(folder / checkpoints.SHARDS))
+        if self.stats:
+            final = checkpoints.publish(self.out, self.step)
+            note_best(self.stats, self.options.monitor, final)
+        self.accelerator.wait_for_everyone()
 
-    def _restore(self, optimizer: torch.optim.Optimizer) -> int:
-        """Load what the options name; the step to go on from."""
-        options, there = self.options, checkpoints.newest(self.out)
+    def _conditions(self) -> dict[str, Any]:
+        """What conditions mean: ids of the classes, encoder of texts or images."""
+        told = {"class_ids": dict(self.data.class_ids), "conditioner": self.task.describe()}
+        return {k: v for k, v in told.items() if v}
+
+    def _restore(self, optimizer: torch.optim.Optimizer) -> tuple[int, Path | None]:
+        """Load what the options name; the step to go on from, and its shards if it has any."""
+        options = self.options
+        if options.init_ckpt is not None and options.ckpt_path is not None:
+            raise ValueError("--ckpt_path and --init_ckpt exclude each other")
+        folder = checkpoints.find(self.out, options.ckpt_path)
         if options.init_ckpt is not None:
-            if options.ckpt_path is not None:
-                raise ValueError("--ckpt_path and --init_ckpt exclude each other")
             self.task.load_slim(read_state(options.init_ckpt), options.init_ckpt)
-            return resume_step(options.init_ckpt) or 0
-        if options.ckpt_path is None:
-            if there is not None:
-                raise ValueError(
-                    f"{self.out}: holds {there.name} of an earlier run; --ckpt_path auto goes on"
-                    " with it, another --output_dir starts anew"
-                )
-            return 0
-        folder = there if options.ckpt_path == "auto" else Path(options.ckpt_path)
+            return resume_step(options.init_ckpt) or 0, None
         if folder is None:
-            return 0
+            return 0, None
         weights, saved, state = checkpoints.load(folder)
-        self._agree(state["settings"], folder)
+        self._agree(state, folder)
         self.task.load_slim(weights, str(folder))
+        if not saved:
+            return int(state["step"]), folder / checkpoints.SHARDS
         optimizer.load_state_dict(saved["optimizer"])
         if self.accelerator.scaler is not None and "scaler" in saved:
             self.accelerator.scaler.load_state_dict(saved["scaler"])
-        return int(state["step"])
+        return int(state["step"]), None
 
-    def _agree(self, settings: Mapping[str, Any], folder: Path) -> None:
-        now = json.loads(json.dumps(self.settings))
-        names = sorted(k for k in {*now, *settings} if now.get(k) != settings.get(k))
-        if names:
-            told = "; ".join(f"{k}: {settings.get(k)!r}, now {now.get(k)!r}" for k in names[:4])
-            raise ValueError(f"{folder}: was trained with other settings: {told}")
+    def _agree(self, state: Mapping[str, Any], folder: Path) -> None:
+        """Raise ValueError naming every setting in which a checkpoint differs from this run."""
+        conditions = self._conditions()
+        now = {**self.settings, "conditions": conditions}
+        was = {**state["settings"], "conditions": state.get("conditions", conditions)}
+        for settings, world in ((now, self.world), (was, state["world"])):
+            settings["processes x update_every"] = world * settings.pop("update_every")
+        before, after = leaves(was), leaves(json.loads(json.dumps(now)))
+        names = sorted(k for k in {*before, *after} if before.get(k) != after.get(k))
+        told = [f"{k} {before.get(k)!r}, now {after.get(k)!r}" for k in names if k not in FREE]
+        if told:
+            raise ValueError(f"{folder}: was trained with other settings: {'; '.join(told)}")
 
     def _to_device(self, batch: Batch) -> Batch:
         device = self.accelerator.device
@@ -255,74 +303,9 @@ class Trainer:
         return self.accelerator.reduce(value, reduction="mean")
 
 
-def make_accelerator(options: Training, batch_size: int) -> Accelerator:
-    """Accelerator of a run. Raises ValueError when DeepSpeed is asked for and not installed."""
-    precision = {"16": "fp16", "bf16": "bf16", "32": "no"}[options.amp_type]
-    deepspeed = None
-    if options.deepspeed or options.deepspeed2:
-        try:
-            deepspeed = DeepSpeedPlugin(
-                gradient_accumulation_steps=options.update_every,
-                gradient_clipping=options.gradient_clip_val,
-                zero_stage=2 if options.deepspeed2 else 1,
-            )
-        except ImportError as error:
-            raise ValueError(
-                "--deepspeed: the package is missing; pip install deepspeed"
-            ) from error
-        deepspeed.deepspeed_config["train_micro_batch_size_per_gpu"] = batch_size
-    return Accelerator(
-        mixed_precision=precision if options.use_amp else "no",
-        gradient_accumulation_steps=options.update_every,
-        deepspeed_plugin=deepspeed,
-        step_scheduler_with_optimizer=False,
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
-    )
-
-
-class Window:
-    """Sums of logs since the last report."""
-
-    def __init__(self) -> None:
-        self._sums: Logs = {}
-        self._count, self._start = 0, time.perf_counter()
-
-    def add(self, logs: Logs) -> None:
-        self._count += 1
-        for name, value in logs.items():
-            value = value.detach().float()
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
-
-    def seconds_a_step(self) -> float:
-        return (time.perf_counter() - self._start) / max(self._count, 1)
-
-    def means(self, over_processes: Callable[[Tensor], Tensor]) -> Logs:
-        """Mean of each log, by name; the window starts anew."""
-        found = {k: over_processes(v / self._count) for k, v in sorted(self._sums.items())}
-        self._sums, self._count, self._start = {}, 0, time.perf_counter()
-        return found
-
-
-class Stats:
-    """`stats.jsonl` and TensorBoard; lines after `step` of an interrupted run are dropped."""
-
-    def __init__(self, out: Path, step: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self.path, self.last = out / "stats.jsonl", dict[str, float]()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        lines = self.path.read_text().splitlines(keepends=True) if self.path.is_file() else []
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-        self.path.write_text("".join(kept))
-        board = out / "log" / "tensorboard"
-        version = len(list(board.glob("version_*"))) if board.is_dir() else 0
-        self._board = SummaryWriter(str(board / f"version_{version}"))
-
-    def add(self, step: int, numbers: Mapping[str, float]) -> None:
-        """Append one line and the same to TensorBoard."""
-        self.last.update(numbers)
-        with self.path.open("a") as file:
-            file.write(json.dumps({"step": step, **numbers}) + "\n")
-        for name, value in numbers.items():
-            self._board.add_scalar(name, value, step)
-        self._board.flush()
+def leaves(tree: Any, place: str = "") -> dict[str, Any]:
+    """Values of nested mappings under their dotted names."""
+    if not isinstance(tree, Mapping) or not tree:
+        return {place: tree}
+    below = (leaves(v, f"{place}.{k}" if place else str(k)) for k, v in tree.items())
+    return {name: value for part in below for name, value in part.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -58,6 +59,18 @@ class AutoencoderTask(nn.Module):
 
     def begin(self, batches: Sequence[dict[str, Any]], mean: Callable[[Tensor], Tensor]) -> None:
         """Nothing to set."""
+
+    def compile_for(self, device: torch.device) -> None:
+        """Nothing: a compiled field would have no second derivative."""
+
+    def leaves_out(self) -> bool:
+        return False
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+    def ema_scope(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
     def optimizer(self, lr: float) -> torch.optim.Optimizer:
         node = self._optimizer_cfg["optimizer"]

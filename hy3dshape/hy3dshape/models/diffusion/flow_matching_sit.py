@@ -8,6 +8,7 @@ injects it unscaled. An average of the weights counts optimiser steps.
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,9 +21,11 @@ from ...pipelines import CustomFlowMatchingPipeline
 from ...schedulers import EulerSchedule
 from ...utils.trainings.checkpoint_rules import bare_key
 from ...weights import load_strict, read_state
+from ..denoisers.moe import MoEFeedForward
 from .ema import LitEma
 from .transport import Sampler, Transport, create_transport
 
+log = logging.getLogger(__name__)
 WHERE = "model.params"
 OPTIMIZER_KEYS = (
     "optimizer",
@@ -238,6 +241,21 @@ class Diffuser(nn.Module):
         """Compile the denoiser in place if the configuration asks for it; keys stay as they are."""
         if self.torch_compile:
             self.model.compile()
+
+    def compile_for(self, device: torch.device) -> None:
+        """`compile_denoiser` on a GPU; elsewhere a warning if the configuration asks for it."""
+        if device.type == "cuda":
+            self.compile_denoiser()
+        elif self.torch_compile:
+            log.warning("torch_compile: skipped on %s", device.type)
+
+    def leaves_out(self) -> bool:
+        """Whether a step can leave weights without a gradient: experts that get no token."""
+        return any(isinstance(m, MoEFeedForward) for m in self.model.modules())
+
+    def describe(self) -> dict[str, Any]:
+        """What a checkpoint's metadata must say of the conditions; see `MultiConditioner`."""
+        return {} if self.cond_stage_model is None else dict(self.cond_stage_model.describe())
 
     @property
     def _trains_conditioner(self) -> bool:
