@@ -1,7 +1,8 @@
 """The sampling run: what is planned and not there yet, batch by batch, to files.
 
-Batches are fixed by the plan: a resumed run computes the whole batch of a missing sample again, so
-that it ends with the bytes an uninterrupted one has.
+A sample depends on its own number and condition, up to the rounding of sums that a batch of another
+size brings. So that not even that differs, batches are fixed by the plan and filled up to one size:
+a resumed run computes the whole batch of a missing sample again and ends with the same bytes.
 """
 
 from __future__ import annotations
@@ -59,14 +60,17 @@ def run(args: argparse.Namespace) -> int:
     }  # fmt: skip
     del settings["num_chunks"]
     job = Job(args, plan, reader, numbers, output)
-    job.begin(settings)
+    job.check(settings)
     if job.todo:
         model, scaled = load_model(tree, given)
         model.to(device)
-        job.scale, job.scale_from = calibration.latent_scale(model, scaled, args, plan.table)
+        scale, source = calibration.latent_scale(model, scaled, args, plan.table)
+        job.scale = {"value": scale, "from": source}
         _cast(model, DTYPES[dtype], args.torch_compile)
+    job.begin()
+    if job.todo:
         job.sample(model)
-    return job.finish(settings)
+    return job.finish()
 
 
 def _output_kind(tree: dict[str, Any], args: argparse.Namespace) -> str:
@@ -102,7 +106,7 @@ class Job:
 
     Attributes:
         todo: out_paths that are missing.
-        scale, scale_from: of latents, once the model is loaded.
+        scale: of latents, `value` and where it is `from`, once the model is loaded.
     """
 
     def __init__(
@@ -120,29 +124,34 @@ class Job:
         self.share = f"shard.{part}-of-{parts}" if parts > 1 else ""
         self.failures: Failures = []
         self.todo: set[str] = set()
-        self.scale, self.scale_from = 1.0, "not needed"
+        self.scale: dict[str, Any] = {}
 
     @property
     def record(self) -> Path:
         """What run record and failures are named after."""
         return self.out / f"{self.share}.json" if self.share else self.out
 
-    def begin(self, settings: dict[str, Any]) -> None:
-        """Refuse a folder of other settings, find what is missing, note the run.
+    def check(self, settings: dict[str, Any]) -> None:
+        """Find what is missing, and refuse a folder of other settings.
 
         Raises:
             ValueError: naming the settings that differ.
         """
-        self.out.mkdir(parents=True, exist_ok=True)
-        if self.args.overwrite:
-            for item in self.items:
-                (self.out / item.path).unlink(missing_ok=True)
-        else:
+        self.settings = json.loads(json.dumps(settings))  # as they are read back
+        if not self.args.overwrite:
             for record in sorted(self.out.glob("*run.json")):
-                there = files.read_json(record)["settings"]
-                files.require_same(str(record), there, _plain(settings))
-        self.todo = {i.path for i in self.items if not (self.out / i.path).is_file()}
-        self._write_run(settings)
+                there = files.read_json(record)
+                files.require_same(str(record), there["settings"], self.settings)
+                self.scale = there.get("latent_scale", {})
+        paths = [item.path for item in self.items]
+        self.todo = {p for p in paths if self.args.overwrite or not (self.out / p).is_file()}
+
+    def begin(self) -> None:
+        """Remove what is made anew, note the settings and what exists."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        for name in self.todo:
+            (self.out / name).unlink(missing_ok=True)
+        self._write_run()
         path: Path | None = self.args.manifest
         if path is not None and self.share:
             path = path.with_name(f"{path.stem}.{self.share.removeprefix('shard.')}{path.suffix}")
@@ -151,15 +160,14 @@ class Job:
             if item.path not in self.todo:
                 self._list(item, True, "")
 
-    def _write_run(self, settings: dict[str, Any]) -> None:
+    def _write_run(self) -> None:
         missing = len([name for name in self.todo if not (self.out / name).is_file()])
-        counts = {"asked": len(self.items), "existed": len(self.items) - len(self.todo),
-                  "made": len(self.todo) - missing, "missing": missing,
-                  "failed": len(self.failures)}  # fmt: skip
-        self.counts = counts
+        self.counts = {"asked": len(self.items), "existed": len(self.items) - len(self.todo),
+                       "made": len(self.todo) - missing, "missing": missing,
+                       "failed": len(self.failures)}  # fmt: skip
         files.write_run(
-            self.record, settings, counts, [self.args.config], ("torch", "trimesh"),
-            latent_scale={"value": self.scale, "from": self.scale_from},
+            self.record, self.settings, self.counts, [self.args.config], ("torch", "trimesh"),
+            latent_scale=self.scale,
         )  # fmt: skip
 
     def sample(self, model: Diffuser) -> None:
@@ -167,7 +175,7 @@ class Job:
         from tqdm import tqdm
 
         pipeline = model.pipeline(EulerSchedule(self.numbers.schedule))
-        pipeline.z_scale_factor = self.scale
+        pipeline.z_scale_factor = self.scale["value"]
         quiet = True if self.args.quiet else None
         with tqdm(total=len(self.todo), unit="sample", disable=quiet) as bar:
             for batch in self._batches():
@@ -203,16 +211,19 @@ class Job:
     def _latents(
         self, pipeline: CustomFlowMatchingPipeline, items: list[Planned], conditions: list[Any]
     ) -> Tensor:
-        """(b, n, c) unscaled latents."""
-        return pipeline(
-            None if self.plan.kind == "uncond" else conditions,
-            indices=[item.index for item in items],
+        """(b, n, c) unscaled latents of b items."""
+        size = min(self.args.batch_size, len(self.plan.items))
+        places = [*range(len(items)), *[len(items) - 1] * (size - len(items))]
+        found: Tensor = pipeline(
+            None if self.plan.kind == "uncond" else [conditions[i] for i in places],
+            indices=[items[i].index for i in places],
             seed=self.args.seed,
             num_inference_steps=self.numbers.steps,
             guidance_scale=self.numbers.guidance_scale,
             guidance_interval=self.numbers.guidance_interval,
             output_type="latent",
         )
+        return found[: len(items)]
 
     def _finish_one(
         self, pipeline: CustomFlowMatchingPipeline, item: Planned, latent: Tensor, spent: float
@@ -261,16 +272,11 @@ class Job:
             "output_type": args.output_type, "dt_sec": seconds,
         })  # fmt: skip
 
-    def finish(self, settings: dict[str, Any]) -> int:
+    def finish(self) -> int:
         """Write record and failures, print the result; the exit code."""
-        self._write_run(settings)
+        self._write_run()
         files.write_failures(self.record, self.failures)
         counts = self.counts
         print(f"{self.out}: {counts['made']} samples made, {counts['existed']} existed,"
               f" {counts['failed']} failed")  # fmt: skip
         return cli.SOME_FAILED if self.failures else cli.OK
-
-
-def _plain(settings: dict[str, Any]) -> Any:
-    """Settings as they are read back: tuples as lists."""
-    return json.loads(json.dumps(settings))

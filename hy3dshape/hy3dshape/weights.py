@@ -109,6 +109,10 @@ def _read_file(path: Path) -> dict[str, Any]:
             found = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
         raise ValueError(f"{path}: unsafe or damaged: {_first_line(error)}") from error
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise ValueError(f"{path}: damaged: {_first_line(error)}") from error
     except Exception as error:
         if type(error).__name__ != "SafetensorError":
             raise

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hy3dshape import config
+from hy3dshape.files import sha256
 
 TOKENS, CHANNELS, WIDTH, CONTEXT = 16, 8, 64, 24
 COMMON = {"octree_resolution": 16, "num_inference_steps": 3}
@@ -95,8 +96,15 @@ def _fit_sphere(vae: Any) -> None:
     vae.to_outputs[1].bias.copy_(solved[-1])
 
 
+def class_model(folder: Path) -> list[str]:
+    """A class model with names, and without anything left to the device or to chance."""
+    flags = write_model(folder, "class")
+    (folder / "classes.json").write_text('["box", "chair", "cube"]')
+    return flags
+
+
 def write_model(folder: Path, kind: str = "class", **model: Any) -> list[str]:
-    """Write config.yaml, model.safetensors and autoencoder.safetensors; the flags that name them."""
+    """Write configuration and weights as the small model has them; the flags that name them."""
     folder.mkdir(parents=True, exist_ok=True)
     tree = tree_of(kind, **model)
     (folder / "config.yaml").write_text(yaml.safe_dump(tree))
@@ -106,4 +114,13 @@ def write_model(folder: Path, kind: str = "class", **model: Any) -> list[str]:
     save_file(vae, folder / "autoencoder.safetensors")
     rest = {k: v for k, v in state.items() if not k.startswith("first_stage_model.")}
     save_file(rest, folder / "model.safetensors")
-    return ["--config", str(folder / "config.yaml"), "--ckpt", str(folder / "model.safetensors")]
+    paths = {"--config": "config.yaml", "--ckpt": "model.safetensors"}
+    flags = [word for flag, name in paths.items() for word in (flag, str(folder / name))]
+    return [*flags, "--device", "cpu"]
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every sample below a folder, by its name there."""
+    kinds = (".glb", ".obj", ".ply", ".pt", ".png")
+    found = sorted(p for p in folder.rglob("*") if p.suffix in kinds)
+    return {p.relative_to(folder).as_posix(): sha256(p) for p in found}
