@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import warnings
 
 from accelerate import Accelerator
 from accelerate.utils import (
@@ -24,6 +25,8 @@ def make_accelerator(
     if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() in ("1", "true"):
         raise ValueError("FSDP: checkpoints cannot be written under it; use --deepspeed2 or DDP")
     precision = {"16": "fp16", "bf16": "bf16", "32": "no"}[options.amp_type]
+    # torch 2.13 deprecates this argument, and 2.11 does not know the one that takes its place
+    warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
     ddp = DistributedDataParallelKwargs(
         find_unused_parameters=find_unused_parameters,
         broadcast_buffers=False,  # they are the same on every process

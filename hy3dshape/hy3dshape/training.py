@@ -46,7 +46,7 @@ class Task(Protocol):
         """Compile what the configuration says, where that helps."""
 
     def leaves_out(self) -> bool:
-        """Whether a step can leave trained weights without a gradient."""
+        """Whether some trained weights never get a gradient."""
 
     def describe(self) -> dict[str, Any]:
         """Of its conditions, what a resumed run must agree in."""

@@ -21,7 +21,6 @@ from ...pipelines import CustomFlowMatchingPipeline
 from ...schedulers import EulerSchedule
 from ...utils.trainings.checkpoint_rules import bare_key
 from ...weights import load_strict, read_state
-from ..denoisers.moe import MoEFeedForward
 from .ema import LitEma
 from .transport import Sampler, Transport, create_transport
 
@@ -250,8 +249,10 @@ class Diffuser(nn.Module):
             log.warning("torch_compile: skipped on %s", device.type)
 
     def leaves_out(self) -> bool:
-        """Whether a step can leave weights without a gradient: experts that get no token."""
-        return any(isinstance(m, MoEFeedForward) for m in self.model.modules())
+        """Whether weights get no gradient: those for a context, when there never is one."""
+        conditioner = self.cond_stage_model
+        never = conditioner is None or not conditioner.unconditional(1)
+        return never and self.model.context_dim is not None
 
     def describe(self) -> dict[str, Any]:
         """What a checkpoint's metadata must say of the conditions; see `MultiConditioner`."""

@@ -1,0 +1,66 @@
+"""Cost of the autoencoder in closed form; a multiply-add counts 2, norms and softmax count 0.
+
+Farthest point sampling is not counted. The spatial gradient of the eikonal term is one more
+evaluation of the queries and its own gradient two more, so that queries count six evaluations in
+training with it and three without; attention weights are then kept, which a fused kernel never
+writes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from .vecset import VecSetAutoEncoder
+
+EMBEDDING = 2 * 3 * 24  # FLOPs of a point into its frequencies
+FEATURES = 51
+KEPT = 2 * 24 + FEATURES  # numbers that autograd keeps of an embedding
+
+
+@dataclass(frozen=True)
+class Work:
+    """The autoencoder on one cloud of `points` with `queries` of its field.
+
+    Letters below: d width, m latents, h heads.
+    """
+
+    model: VecSetAutoEncoder
+    points: int
+    queries: int
+
+    @property
+    def width(self) -> int:
+        return self.model.point_embed.mlp.out_features
+
+    def latents(self) -> int:
+        """FLOPs of encoder and decoder stack."""
+        d, m, depth = self.width, self.model.num_latents, len(self.model.layers)
+        embedded = self.points + (0 if hasattr(self.model, "latents") else m)
+        encoder = embedded * (EMBEDDING + 2 * FEATURES * d) + 4 * d * d * self.points
+        encoder += m * (28 * d * d + 4 * self.points * d)
+        linear = [x for x in self.model.bottleneck.modules() if isinstance(x, nn.Linear)]
+        bottleneck = sum(2 * m * x.in_features * x.out_features for x in linear)
+        return encoder + bottleneck + depth * m * (32 * d * d + 4 * m * d) + 4 * m * d * d
+
+    def field(self) -> int:
+        """FLOPs of the queries."""
+        d, m = self.width, self.model.num_latents
+        return self.queries * (EMBEDDING + 2 * FEATURES * d + 4 * d * d + 4 * m * d + 2 * d)
+
+    def forward(self) -> int:
+        """FLOPs of encoding, decoding and querying once."""
+        return self.latents() + self.field()
+
+    def training(self, eikonal: bool) -> int:
+        """FLOPs of the loss and its gradient."""
+        return 3 * self.latents() + (6 if eikonal else 3) * self.field()
+
+    def saved_numbers(self, eikonal: bool) -> int:
+        """Numbers that autograd keeps, counted by layer, to about a tenth."""
+        d, m, depth = self.width, self.model.num_latents, len(self.model.layers)
+        heads = self.model.decoder_cross_attn.fn.heads
+        latents = self.points * (3 * d + KEPT) + m * d * (23 + 25 * depth + 3)
+        each = 6 * d + KEPT + (9 * d + heads * m if eikonal else 0)
+        return latents + self.queries * each
