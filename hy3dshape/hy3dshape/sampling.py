@@ -151,14 +151,24 @@ class Job:
         self.out.mkdir(parents=True, exist_ok=True)
         for name in self.todo:
             (self.out / name).unlink(missing_ok=True)
+        for path in self.out.rglob(f".*.{self.output}"):
+            if self._target(path) in self.todo:  # half a file, of a killed run
+                path.unlink()
         self._write_run()
-        path: Path | None = self.args.manifest
-        if path is not None and self.share:
-            path = path.with_name(f"{path.stem}.{self.share.removeprefix('shard.')}{path.suffix}")
-        self.manifest = Manifest(path, {str(self.out / name) for name in self.todo})
+        manifest: Path | None = self.args.manifest
+        if manifest is not None and self.share:
+            share = self.share.removeprefix("shard.")
+            manifest = manifest.with_name(f"{manifest.stem}.{share}{manifest.suffix}")
+        self.manifest = Manifest(manifest, {str(self.out / name) for name in self.todo})
         for item in self.items:
             if item.path not in self.todo:
                 self._list(item, True, "")
+
+    def _target(self, temporary: Path) -> str:
+        """The out_path that a temporary file of `files.replacing` is for."""
+        stem = temporary.stem.removeprefix(".").rpartition(".")[0]
+        target = temporary.with_name(f"{stem}.{self.output}")
+        return target.relative_to(self.out).as_posix()
 
     def _write_run(self) -> None:
         missing = len([name for name in self.todo if not (self.out / name).is_file()])

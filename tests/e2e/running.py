@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-STAGES = ("data_curation", "retrieval", "DataCopying")
+STAGES = ("data_curation", "retrieval", "DataCopying", "hy3dshape")
 PATHS = {path.name: path for stage in STAGES for path in (ROOT / stage).glob("*.py")}
 
 

@@ -122,5 +122,5 @@ def write_model(folder: Path, kind: str = "class", **model: Any) -> list[str]:
 def digests(folder: Path) -> dict[str, str]:
     """SHA-256 of every sample below a folder, by its name there."""
     kinds = (".glb", ".obj", ".ply", ".pt", ".png")
-    found = sorted(p for p in folder.rglob("*") if p.suffix in kinds)
+    found = sorted(p for p in folder.rglob("[!.]*") if p.suffix in kinds)
     return {p.relative_to(folder).as_posix(): sha256(p) for p in found}
