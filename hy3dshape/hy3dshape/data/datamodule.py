@@ -189,15 +189,16 @@ class UnifiedDataModule:
         """Training batches of a process without end, after the `done` it has already seen."""
         batches = EpochBatches(len(self.train), self.batch_size, self.seed, rank=rank, world=world)
         loader = self._loader(self.train, batches)
-        epoch, start = divmod(done, len(batches))
+        number = done * world + rank  # over all processes and epochs
         while True:
+            epoch, start = divmod(number, batches.total)
             batches.set_state(epoch, start)
             yield from plainly(loader)
-            epoch, start = epoch + 1, 0
+            number += world * len(range(start, batches.total, world))
 
-    def batches_an_epoch(self, world: int = 1) -> int:
-        """Training batches of one process in one epoch."""
-        return len(EpochBatches(len(self.train), self.batch_size, world=world))
+    def batches_an_epoch(self) -> int:
+        """Training batches of all processes in one epoch."""
+        return EpochBatches(len(self.train), self.batch_size).total
 
     def val_batches(self, rank: int = 0, world: int = 1) -> Iterator[dict[str, Any]]:
         """The validation set once, the same every time; nothing without one."""

@@ -16,8 +16,8 @@ from torch.utils.data import Sampler
 class EpochBatches(Sampler[list[tuple[int, int]]]):
     """Batches of (epoch, item) for one of `world` processes; iterating gives one epoch.
 
-    Process r takes batches r, r + world, ... of the one order, so that a step on `world` processes
-    sees the items that one process sees in `world` batches.
+    Process r takes batches r, r + world, ... of the one order, over the ends of epochs, so that a
+    step on `world` processes sees the items that one process sees in `world` batches.
 
     Attributes:
         items:     how many there are.
@@ -39,6 +39,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
     start: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
+        self.start = self.rank
         if self.batch_size < 1:
             raise ValueError(f"batch_size: expected 1 or more, found {self.batch_size}")
         if self.drop_last and not len(self):
@@ -48,14 +49,20 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
             )
 
     def __len__(self) -> int:
-        """Batches of an epoch for this process."""
+        """Batches of an epoch for this process; with drop_last the fewest it can be."""
         if self.drop_last:
-            return self.items // self.batch_size // self.world
-        batches = -(-self.items // self.batch_size)
-        return len(range(self.rank, batches, self.world)) if batches else 0
+            return self.total // self.world
+        return len(range(self.rank, self.total, self.world))
 
-    def set_state(self, epoch: int, batch: int = 0) -> None:
-        """The next iteration is `epoch`, from its batch number `batch` on."""
+    @property
+    def total(self) -> int:
+        """Batches of an epoch for all processes."""
+        return (
+            self.items // self.batch_size if self.drop_last else -(-self.items // self.batch_size)
+        )
+
+    def set_state(self, epoch: int, batch: int) -> None:
+        """The next iteration is `epoch`, every world-th batch from number `batch` on."""
         self.epoch, self.start = epoch, batch
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
@@ -63,8 +70,8 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         if self.shuffle:
             order = np.random.default_rng([self.seed, self.epoch]).permutation(self.items)
         epoch = self.epoch if self.shuffle else 0
-        for number in range(self.start, len(self)):
-            first = (number * self.world + self.rank) * self.batch_size
+        for number in range(self.start, self.total, self.world):
+            first = number * self.batch_size
             yield [(epoch, int(i)) for i in order[first : first + self.batch_size]]
 
 

@@ -33,8 +33,8 @@ def first_items(run: Trainer, count: int) -> tuple[str, dict[str, Any]]:
 
 def folder_of(run: Trainer, name: str, split: str) -> Path:
     """Where visuals of this step go; names are those of the paper's tool."""
-    micro = run.step * run.options.update_every
-    epoch, batch = divmod(micro, run.data.batches_an_epoch(run.world))
+    micro = run.step * run.options.update_every * run.world
+    epoch, batch = divmod(micro, run.data.batches_an_epoch())
     place = f"gs-{run.step:010d}_e-{epoch:06d}_b-{batch:06d}"
     return run.out / "log" / name / split / place
 
