@@ -209,8 +209,12 @@ def _write(
 
 def pick_device(name: str) -> torch.device:
     """`auto`, `cpu`, `cuda` or `cuda:1`. Raises ValueError where it is absent."""
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"--device {name}: no CUDA device is there; use --device cpu")
+        name = "cuda" if there else "cpu"
+    kind, _, number = name.partition(":")
+    if name != "cpu" and (kind != "cuda" or (name != "cuda" and not number.isdecimal())):
+        raise ValueError(f"--device {name}: expected auto, cpu, cuda or cuda:1")
+    if kind == "cuda" and int(number or 0) >= there:
+        raise ValueError(f"--device {name}: {there or 'no'} CUDA device is there; use --device cpu")
     return torch.device(name)

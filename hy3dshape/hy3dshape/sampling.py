@@ -66,7 +66,9 @@ def run(args: argparse.Namespace) -> int:
         model.to(device)
         scale, source = calibration.latent_scale(model, scaled, args, plan.table)
         job.scale = {"value": scale, "from": source}
-        _cast(model, DTYPES[dtype], args.torch_compile)
+        model.model.to(DTYPES[dtype])  # distances and images are decoded in their own type
+        if args.torch_compile:
+            model.model.compile()
     job.begin()
     if job.todo:
         job.sample(model)
@@ -79,6 +81,8 @@ def _output_kind(tree: dict[str, Any], args: argparse.Namespace) -> str:
     image = (node.get("params") or {}).get("pipeline_output") == "image"
     if args.format and (image or args.output_type == "pt"):
         raise ValueError(f"--format {args.format}: the output is no mesh")
+    if args.output_type != "pt" and tree["model"]["params"].get("first_stage_config") is None:
+        raise ValueError(f"{args.config}: no first_stage_config to decode with; --output_type pt")
     return "pt" if args.output_type == "pt" else "png" if image else args.format or "glb"
 
 
@@ -90,15 +94,6 @@ def _settings(args: argparse.Namespace, given: ModelFiles, tree: dict[str, Any])
         "checkpoint": digest(given.ckpt), "autoencoder": digest(autoencoder_weights(tree, given)),
         "calibration": [str(c) for c in calibration] if args.auto_z_from_std else None,
     }  # fmt: skip
-
-
-def _cast(model: Diffuser, dtype: torch.dtype, compiled: bool) -> None:
-    """Denoiser and conditioner to `dtype`; distances and images are decoded in their own."""
-    model.model.to(dtype)
-    if model.cond_stage_model is not None:
-        model.cond_stage_model.to(dtype)
-    if compiled:
-        model.model.compile()
 
 
 class Job:
@@ -258,8 +253,9 @@ class Job:
                 return mesh_files.image_bytes(pipeline.vae.decode(latent[None])[0])
             n = self.numbers
             mesh = pipeline.vae.latents2mesh(
-                latent[None], n.bounds, n.resolution, n.num_chunks, n.decode, n.level
-            )[0]
+                latent[None], bounds=n.bounds, resolution=n.resolution, level=n.level,
+                num_chunks=n.num_chunks, decode=n.decode,
+            )[0]  # fmt: skip
         return mesh_files.mesh_bytes(mesh, self.output)
 
     def _fail(self, item: Planned, stage: str, error: Exception) -> None:

@@ -35,7 +35,7 @@ def _add_model_flags(group: Any) -> None:
     add("--autoencoder", type=Path,
         help="weights of the autoencoder (default: the config's or the checkpoint's)")  # fmt: skip
     add("--dtype", choices=("bf16", "fp16", "fp32"),
-        help="of denoiser and conditioner (default bf16 on CUDA, fp32 on the CPU)")  # fmt: skip
+        help="of the denoiser (default bf16 on CUDA, fp32 on the CPU)")  # fmt: skip
     add("--no_ema", action="store_true", help="not the averaged weights, if there are any")
     add("--torch_compile", action="store_true", help="compile the denoiser")
     add("--cond_from_ckpt_mode", choices=("auto", "always", "never"), default="auto",

@@ -103,7 +103,7 @@ def load_model(tree: Mapping[str, Any], given: ModelFiles) -> tuple[Diffuser, bo
     own = any(k.startswith("first_stage_model.") for k in state)
     if first is not None and given.autoencoder is not None:
         state, own = _without(state, "first_stage_model."), False
-    if first is not None and "pretrained_path" not in (first.get("params") or {}):
+    if first is not None:
         params["first_stage_config"] = _with_weights(first, tree, given, own)
     model: Diffuser = config.build({**tree["model"], "params": params}, "model")
     left = _left_conditioner(tree, state, given)
@@ -136,8 +136,11 @@ def _without(state: Mapping[str, Tensor], start: str) -> dict[str, Tensor]:
 def _with_weights(
     node: Mapping[str, Any], tree: Mapping[str, Any], given: ModelFiles, own: bool
 ) -> dict[str, Any]:
-    """The autoencoder's node with the `pretrained` that it is to have."""
+    """The autoencoder's node with the weights that it is to have."""
     params = dict(node.get("params") or {})
+    if "pretrained_path" in params:  # of images
+        params["pretrained_path"] = str(autoencoder_weights(tree, given))
+        return {**node, "params": params}
     named = params.pop("pretrained", None)
     if not own:
         path = autoencoder_weights(tree, given)

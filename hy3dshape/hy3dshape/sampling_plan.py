@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from .data.tables import Row, Table, read_table
 from .output_plan import Kind, Planned, plan_direct, plan_table, require_usable
 from .sampling_flags import DIRECT
 
+log = logging.getLogger(__name__)
 FLAGS = {"text": "text", "image": "image_path", "lvis": "class_id", "gobjaverse": "class_id"}
 
 
@@ -60,7 +62,7 @@ def make_plan(
     names = {number: name for name, number in ids.items()}
     if args.csv is not None:
         table = read_table(args.csv)
-        return Plan(kind, _plan_table(table, kind, ids, args, suffix), table, names)
+        return Plan(kind, _plan_table(table, kind, ids, tree, args, suffix), table, names)
     given = next((name for name in DIRECT if getattr(args, name) is not None), None)
     if given is None and kind != "uncond" and guidance == 0:
         kind = "uncond"
@@ -69,7 +71,7 @@ def make_plan(
         hint = " (or --guidance_scale 0, for none)" if given is None else f", not --{given}"
         raise ValueError(f"{args.config}: a model of kind {kind}; give {wanted}{hint}")
     value = _direct_value(kind, ids, args)
-    _check_class(tree, value, args.class_id)
+    _check_class(tree, value, "--class_id")
     return Plan(kind, plan_direct(kind, value, args.num_samples, suffix), None, names)
 
 
@@ -79,7 +81,7 @@ def _direct_value(kind: Kind, ids: Mapping[str, int], args: argparse.Namespace) 
             raise ValueError("--text: the caption is empty")
         return args.text
     if kind == "image":
-        load_image(args.image_path)
+        _check_strip(args)
         return str(args.image_path)
     if kind == "uncond":
         return None
@@ -91,8 +93,26 @@ def _direct_value(kind: Kind, ids: Mapping[str, int], args: argparse.Namespace) 
     return class_number(word, ids)
 
 
+def _check_strip(args: argparse.Namespace) -> None:
+    """Raise where the views cannot be cut, and say so where they look wrong."""
+    path, views = args.image_path, args.image_views
+    strip = load_image(path)
+    try:
+        width, height = crop_view(strip, views, 0).size
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if width > 3 * height:
+        log.warning("%s: %d views of %d x %d pixels; of one image: --image_views 1",
+                    path, views, width, height)  # fmt: skip
+
+
 def _plan_table(
-    table: Table, kind: Kind, ids: Mapping[str, int], args: argparse.Namespace, suffix: str
+    table: Table,
+    kind: Kind,
+    ids: Mapping[str, int],
+    tree: Mapping[str, Any],
+    args: argparse.Namespace,
+    suffix: str,
 ) -> list[Planned]:
     column = ""
     if kind == "text":
@@ -104,6 +124,8 @@ def _plan_table(
         raise ValueError(f"{table.path}: classes by name need --lvis_mapping_json")
     plan = plan_table(table.rows, kind, suffix, ids, column, args.empty_caption)
     require_usable(plan, table.rows, str(table.path))
+    for item in plan if kind == "gobjaverse" else ():
+        _check_class(tree, item.condition, f"{table.path}: row {item.index}: class")
     return plan
 
 
@@ -126,13 +148,16 @@ def _class_ids(tree: Mapping[str, Any], args: argparse.Namespace) -> dict[str, i
     return ids
 
 
-def _check_class(tree: Mapping[str, Any], value: Any, word: str | None) -> None:
+def _check_class(tree: Mapping[str, Any], value: Any, where: str) -> None:
     if isinstance(value, int) and value >= (count := _class_count(tree)):
-        raise ValueError(f"--class_id {word}: the model has {count} classes, 0 to {count - 1}")
+        raise ValueError(f"{where} {value}: the model has {count} classes, 0 to {count - 1}")
 
 
 def _class_count(tree: Mapping[str, Any]) -> int:
-    return int(tree["model"]["params"]["cond_stage_config"]["params"]["num_classes"])
+    count = tree["model"]["params"]["cond_stage_config"]["params"].get("num_classes")
+    if not isinstance(count, int):
+        raise ValueError(f"cond_stage_config.params.num_classes: expected a number, found {count}")
+    return count
 
 
 class ConditionReader:

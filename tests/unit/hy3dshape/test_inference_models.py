@@ -295,6 +295,29 @@ def test_captions_of_a_table(text_flags: Flags, tmp_path: Path, capsys: Any) -> 
     assert "the caption is empty" in refused(text_flags, tmp_path / "s", capsys, "--text", " ")
 
 
+def test_conditioners_from_checkpoints_are_there(
+    text_flags: Flags, tmp_path: Path, capsys: Any
+) -> None:
+    flags = [*text_flags, "--cond_from_ckpt_mode", "always"]
+    told = refused(flags, tmp_path, capsys, "--text", "a chair")
+    assert "has no cond_stage_model: the weights of the text conditioner are missing" in told
+    assert sample(flags, tmp_path, "--text", "a chair", "--allow_missing_conditioner") == 0
+
+
+def test_class_ids_of_a_table(tmp_path: Path, capsys: Any) -> None:
+    flags = write_model(tmp_path, "class")
+    tree = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    tree["dataset"]["params"] = {"conditioning_type": "class", "dataset_type": "gobjaverse"}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(tree))
+    table = tmp_path / "t.csv"
+    table.write_text("model_uid,class_id\na,2\nb,0\n")
+    assert sample(flags, tmp_path / "o", "--csv", table) == 0
+    assert list(digests(tmp_path / "o")) == ["class_0/b.pt", "class_2/a.pt"]
+    table.write_text("model_uid,class_id\na,2\nb,3\n")
+    told = refused(flags, tmp_path / "p", capsys, "--csv", table)
+    assert "t.csv: row 1: class 3: the model has 3 classes, 0 to 2" in told
+
+
 def strip(path: Path, views: int = 4) -> Path:
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 256, (40 * views, 40, 3), dtype=np.uint8)).save(path)
@@ -333,6 +356,8 @@ def test_unreadable_images(image_flags: Flags, tmp_path: Path, capsys: Any) -> N
     assert [(f["id"], f["stage"]) for f in failures] == [("b", "condition"), ("c", "condition")]
     told = refused(image_flags, tmp_path / "q", capsys, "--image_path", tmp_path / "gone.png")
     assert "gone.png" in told
+    given = ("--image_path", tmp_path / "good.png", "--image_views", 900)
+    assert "expected the views stacked" in refused(image_flags, tmp_path / "r", capsys, *given)
 
 
 def test_image_models_write_png(tmp_path: Path) -> None:
