@@ -102,6 +102,7 @@ class Job:
     Attributes:
         todo: out_paths that are missing.
         scale: of latents, `value` and where it is `from`, once the model is loaded.
+        stale: run records of other settings, which --overwrite takes the place of.
     """
 
     def __init__(
@@ -120,6 +121,7 @@ class Job:
         self.failures: Failures = []
         self.todo: set[str] = set()
         self.scale: dict[str, Any] = {}
+        self.stale: list[Path] = []
 
     @property
     def record(self) -> Path:
@@ -133,13 +135,26 @@ class Job:
             ValueError: naming the settings that differ.
         """
         self.settings = json.loads(json.dumps(settings))  # as they are read back
-        if not self.args.overwrite:
-            for record in sorted(self.out.glob("*run.json")):
-                there = files.read_json(record)
-                files.require_same(str(record), there["settings"], self.settings)
-                self.scale = there.get("latent_scale", {})
+        for record in sorted(self.out.glob("*run.json")):
+            there = files.read_json(record)
+            if self.args.overwrite and there["settings"] != self.settings:
+                self._require_all_anew(record)
+                self.stale.append(record)
+                continue
+            files.require_same(str(record), there["settings"], self.settings)
+            self.scale = there.get("latent_scale", {})
         paths = [item.path for item in self.items]
         self.todo = {p for p in paths if self.args.overwrite or not (self.out / p).is_file()}
+
+    def _require_all_anew(self, record: Path) -> None:
+        """With --overwrite and other settings no sample of the old ones may stay among the new."""
+        planned = {item.path for item in self.plan.items[: self.args.limit]}
+        there = {p.relative_to(self.out).as_posix() for p in self.out.rglob(f"[!.]*.{self.output}")}
+        if kept := sorted(there - planned):
+            raise ValueError(
+                f"{record}: made with other settings, and {len(kept)} of its samples would stay, as"
+                f" {kept[0]}; remove them or use another --out_dir"
+            )
 
     def begin(self) -> None:
         """Remove what is made anew, note the settings and what exists."""
@@ -149,6 +164,8 @@ class Job:
         for path in self.out.rglob(f".*.{self.output}"):
             if self._target(path) in self.todo:  # half a file, of a killed run
                 path.unlink()
+        for record in self.stale:
+            record.unlink(missing_ok=True)
         self._write_run()
         manifest: Path | None = self.args.manifest
         if manifest is not None and self.share:

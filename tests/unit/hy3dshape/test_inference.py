@@ -116,7 +116,13 @@ def test_other_settings_are_refused_by_name(flags: Flags, tmp_path: Path, capsys
     assert sample(flags, tmp_path, *base, "--seed", 1, "--steps", 2) == 1
     assert "(seed: there 0, here 1, steps: there 3, here 2)" in capsys.readouterr().err
     assert sample(flags, tmp_path, "--num_samples", 2, "--class-name", "cube") == 0
-    assert sample(flags, tmp_path, *base, "--seed", 1, "--overwrite") == 0
+    assert sample(flags, tmp_path, *base, "--seed", 1, "--overwrite") == 1
+    assert "2 of its samples would stay, as class_2/sample_0000000.glb" in capsys.readouterr().err
+    for path in (tmp_path / "class_2").iterdir():
+        path.unlink()
+    old = digests(tmp_path)
+    assert sample(flags, tmp_path, *base, "--seed", 1, "--overwrite", "--shard", "0/2") == 0
+    assert not (tmp_path / "run.json").exists() and digests(tmp_path) != old
 
 
 def test_a_killed_runs_torn_manifest_is_mended(flags: Flags, tmp_path: Path) -> None:
