@@ -11,6 +11,7 @@ from accelerate.utils import (
     DeepSpeedPlugin,
     DistributedDataParallelKwargs,
     InitProcessGroupKwargs,
+    is_deepspeed_available,
 )
 
 from .training_options import Training
@@ -43,14 +44,13 @@ def make_accelerator(
 def _deepspeed(options: Training, batch_size: int) -> DeepSpeedPlugin | None:
     if not (options.deepspeed or options.deepspeed2):
         return None
-    try:
-        plugin = DeepSpeedPlugin(
-            gradient_accumulation_steps=options.update_every,
-            gradient_clipping=options.gradient_clip_val,
-            zero_stage=2 if options.deepspeed2 else 1,
-        )
-    except ImportError as error:
-        raise ValueError("--deepspeed: the package is missing; pip install deepspeed") from error
+    if not is_deepspeed_available():
+        raise ValueError("--deepspeed: the package is missing; pip install deepspeed")
+    plugin = DeepSpeedPlugin(
+        gradient_accumulation_steps=options.update_every,
+        gradient_clipping=options.gradient_clip_val,
+        zero_stage=2 if options.deepspeed2 else 1,
+    )
     plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = batch_size
     return plugin
 

@@ -20,6 +20,7 @@ from ...data.randomness import item_rng
 from ...data.tables import read_table
 from ...files import read_json, write_json
 from ...mesh_files import mesh_bytes, write_bytes
+from ...pipelines import half_side
 from .previews import latents_of, meshes_of
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class ModelEvalFPDCallback:
         self._csv, self._cache, self._kind, self._map = (
             test_csv, cache_dir, condition_type, lvis_map_json,
         )  # fmt: skip
-        self._grid = (bounds, octree_depth, num_chunks, mc_level)
+        self._grid = (half_side(bounds), octree_depth, num_chunks, mc_level)
         self._sampling = {"guidance_scale": guidance_scale, "seed": seed}
         self._sampling |= {"num_inference_steps": num_inference_steps}
         self._seed, self._workers = seed, ["--workers", str(workers)]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ...mesh_files import image_bytes, mesh_bytes, write_bytes
+from ...pipelines import half_side
 from .previews import first_items, folder_of, label, latents_of, meshes_of, picture
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class ConditionalMeshLogger:
         if step_frequency < 1 or num_samples < 1:
             raise ValueError("mesh_logger: step_frequency and num_samples are 1 or more")
         self.every, self.count = step_frequency, num_samples
-        self._grid = (bounds, octree_depth, num_chunks, mc_level)
+        self._grid = (half_side(bounds), octree_depth, num_chunks, mc_level)
         self._sampling = {"guidance_scale": guidance_scale, "seed": seed}
         self._sampling |= {"num_inference_steps": num_inference_steps}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...models.autoencoders.isosurface import Mesh
-from ...pipelines import half_side
 
 if TYPE_CHECKING:
     from ...training import Trainer
@@ -64,7 +62,7 @@ def latents_of(run: Trainer, batch: dict[str, Any], **options: Any) -> Tensor:
 def meshes_of(
     run: Trainer,
     latents: Tensor,
-    bounds: float | Sequence[float],
+    bounds: float,
     octree_depth: int,
     num_chunks: int,
     mc_level: float,
@@ -75,7 +73,7 @@ def meshes_of(
     for one in latents.split(1):
         try:
             found += task.first_stage_model.latents2mesh(
-                one, half_side(bounds), 2**octree_depth, num_chunks, "band", mc_level
+                one, bounds, 2**octree_depth, num_chunks, "band", mc_level
             )
         except ValueError as error:
             found.append(error)
