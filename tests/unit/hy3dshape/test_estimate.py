@@ -36,8 +36,10 @@ def told(name: str, capsys: pytest.CaptureFixture[str], *flags: str) -> dict[str
 
 @pytest.mark.parametrize(("name", "parameters", "active", "gflop"), RELEASED)
 def test_sizes_of_the_released_denoisers(
-    name: str, parameters: int, active: int, gflop: float, capsys: pytest.CaptureFixture[str]
-) -> None:
+    name: str, parameters: int, active: int, gflop: float, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
     found = told(name, capsys, "-ng", "4")
     assert found["parameters"]["denoiser"] == parameters
     assert found["parameters"]["active_per_token"] == active
@@ -48,7 +50,8 @@ def test_sizes_of_the_released_denoisers(
     assert found["gpu_hours"] == pytest.approx(hours, rel=1e-3)
     memory = found["memory_gib_per_device"]
     assert memory["adam"] == pytest.approx(8 * parameters / 2**30, abs=0.01)
-    assert found["config"]["training"]["num_gpus"] == 4
+    assert found["config"]["training"]["num_gpus"] == found["batch"]["devices"] == 4
+    assert not Path("outputs").exists()
 
 
 def test_class_table_is_trained_with_the_denoiser(capsys: pytest.CaptureFixture[str]) -> None:

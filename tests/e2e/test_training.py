@@ -1,0 +1,69 @@
+"""Training as processes: killed, interrupted, spread over two."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from e2e.running import run, start
+from unit.hy3dshape import tiny_training as tiny
+from unit.hy3dshape.tiny_training import numbers, same, weights
+
+MAKERS = {"main.py": tiny.denoiser, "train_autoencoder.py": tiny.autoencoder}
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def flags(path: Path, out: Path, *more: object) -> list[str]:
+    return ["-c", str(path), "--output_dir", str(out), "--device", "cpu", *map(str, more)]
+
+
+def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    limit = time.monotonic() + 90
+    while not path.exists() and time.monotonic() < limit and process.poll() is None:
+        time.sleep(0.005)
+    assert path.exists()
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    """Killed, then interrupted, then left alone."""
+    path, out = tiny.denoiser(tmp_path), tmp_path / "out"
+    steps = ("-st", 120, "--every_n_train_steps", 10, "--val_check_interval", 60, "-q")
+    for number, step in ((signal.SIGKILL, 20), (signal.SIGINT, 50)):
+        words = flags(path, out, *steps, "--ckpt_path", "auto")
+        process = start("main.py", *words, stderr=subprocess.DEVNULL)
+        wait_for(out / f"ckpt/ckpt-step={step:08d}.ckpt", process)
+        os.killpg(process.pid, number)
+        assert process.wait() == (130 if number == signal.SIGINT else -number)
+        reached = sorted((out / "ckpt").glob("*.ckpt"))
+        assert len(reached) < 12 and (reached[-1] / "optimizer.pt").is_file()
+    resumed = run("main.py", *flags(path, out, *steps, "--ckpt_path", "auto"))
+    assert resumed.code == 0 and json.loads(resumed.out)["step"] == 120
+    whole = run("main.py", *flags(path, tmp_path / "whole", *steps))
+    assert whole.code == 0, whole.err
+    assert same(weights(out, 120), weights(tmp_path / "whole", 120))
+    assert numbers(out) == numbers(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("script", list(MAKERS))
+def test_two_processes_are_one_with_two_micro_batches(script: str, tmp_path: Path) -> None:
+    """Seven shapes in batches of two: three batches an epoch, so epochs end within steps."""
+    path = MAKERS[script](tmp_path)
+    two = run(script, *flags(path, tmp_path / "two", "-ng", 2, "-q"))
+    assert two.code == 0, two.err
+    one = run(script, *flags(path, tmp_path / "one", "-u", 2, "-q"))
+    assert one.code == 0, one.err
+    for name in ("train/total_loss", "val/total_loss"):
+        a, b = numbers(tmp_path / "two", name), numbers(tmp_path / "one", name)
+        assert a == pytest.approx(b, rel=1e-4) and len(a) in (2, 6)
+    found, expected = weights(tmp_path / "two", 6), weights(tmp_path / "one", 6)
+    assert max(float((found[k] - expected[k]).abs().max()) for k in expected) < 2e-3
+    assert "unused parameters" not in two.err
