@@ -129,6 +129,7 @@ class VecSetAutoEncoder(nn.Module):
         bottleneck: `normalized`, `kl` or `identity`.
         norm_eps, bottleneck_eps: 1e-5 and 1e-6 in VecSetX, 1e-3 and 1e-3 in arXiv:2512.23628.
         head_dim: 64 in all public weights.
+        frequencies: octaves of the point embedding an axis, 8 in all public weights.
     """
 
     def __init__(
@@ -142,6 +143,7 @@ class VecSetAutoEncoder(nn.Module):
         norm_eps: float = 1e-5,
         bottleneck_eps: float = 1e-6,
         head_dim: int = 64,
+        frequencies: int = 8,
     ) -> None:
         super().__init__()
         if query_type not in ("point", "learnable"):
@@ -149,7 +151,7 @@ class VecSetAutoEncoder(nn.Module):
         if bottleneck not in BOTTLENECKS:
             raise ValueError(f"bottleneck {bottleneck!r}: expected one of {sorted(BOTTLENECKS)}")
         self.num_latents = num_latents
-        self.point_embed = PointEmbed(dim)
+        self.point_embed = PointEmbed(dim, frequencies)
         if query_type == "learnable":
             self.latents = nn.Embedding(num_latents, dim)
         self.cross_attend_blocks = Block(dim, head_dim, norm_eps)
