@@ -22,7 +22,11 @@ PATIENCE = datetime.timedelta(hours=6)  # of processes that wait for the callbac
 def make_accelerator(
     options: Training, batch_size: int, find_unused_parameters: bool
 ) -> Accelerator:
-    """Accelerator of a run. Raises ValueError when DeepSpeed is asked for and not installed."""
+    """Accelerator of a run.
+
+    Raises:
+        ValueError: DeepSpeed is asked for and not installed, or what does not work here.
+    """
     if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() in ("1", "true"):
         raise ValueError("FSDP: checkpoints cannot be written under it; use --deepspeed2 or DDP")
     precision = {"16": "fp16", "bf16": "bf16", "32": "no"}[options.amp_type]
@@ -32,13 +36,16 @@ def make_accelerator(
         find_unused_parameters=find_unused_parameters,
         broadcast_buffers=False,  # they are the same on every process
     )
-    return Accelerator(
+    made = Accelerator(
         mixed_precision=precision if options.use_amp else "no",
         gradient_accumulation_steps=options.update_every,
         deepspeed_plugin=_deepspeed(options, batch_size),
         step_scheduler_with_optimizer=False,
         kwargs_handlers=[ddp, InitProcessGroupKwargs(timeout=PATIENCE)],
     )
+    if made.mixed_precision == "fp16" and made.device.type == "cpu":
+        raise ValueError("--amp_type 16 needs a GPU; on the CPU use --amp_type bf16")
+    return made
 
 
 def _deepspeed(options: Training, batch_size: int) -> DeepSpeedPlugin | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -173,6 +174,26 @@ def test_a_callback_that_fails_is_counted_and_changes_nothing(
     assert "step 2: ConditionalMeshLogger failed" in caplog.text and "Traceback" in caplog.text
     assert same(weights(tmp_path / "plain", 3), weights(tmp_path / "b", 3))
     assert numbers(tmp_path / "plain") == numbers(tmp_path / "b")
+
+
+UNCONDITIONAL = (
+    "model.params.cond_stage_config=null", "dataset.params.conditioning_type=uncond",
+    "model.params.optimizer_cfg.train_image_encoder=false",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "more"), [(tiny.autoencoder, ()), (tiny.denoiser, UNCONDITIONAL)])
+@pytest.mark.usefixtures("fresh_engine")
+def test_reconstructions_and_samples_without_condition(
+    make: Callable[[Path], Path], more: tuple[str, ...], tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    """Heads start at zero, so their fields have no surface, and that is no error."""
+    path, params = make(tmp_path), "{step_frequency: 1, octree_depth: 3, num_inference_steps: 2}"
+    node = f"callbacks.m={{target: {PLACE}, params: {params}}}"
+    flags = [word for setting in (node, *more) for word in ("--set", setting)]
+    assert train(path, tmp_path / "out", "-st", 1, *flags, "-lr", 1e-9) == 0
+    assert "step 1: sample 1 has no mesh" in caplog.text
 
 
 def test_wrong_bounds_are_refused_at_once() -> None:

@@ -230,6 +230,7 @@ def finished(denoiser: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
          "7 items fill no batch of 9; lower batch_size"),
         (("-nn", "2"), "--num_nodes 2: set MASTER_ADDR"),
         (("--deepspeed", "--output_dir", "{new}"), "--deepspeed: the package is missing"),
+        (("-a", "--output_dir", "{new}"), "--amp_type 16 needs a GPU"),
     ],
 )  # fmt: skip
 def test_refused(
@@ -239,6 +240,15 @@ def test_refused(
     words = [word.format(out=finished, new=tmp_path / "new") for word in flags]
     assert train(denoiser, finished, *words) == 1
     assert message in capsys.readouterr().err
+
+
+def test_sharded_weights_are_refused(
+    denoiser: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    assert train(denoiser, tmp_path) == 1
+    assert "FSDP: checkpoints cannot be written under it" in capsys.readouterr().err
 
 
 def test_free_settings_may_change(denoiser: Path, tmp_path: Path) -> None:
