@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import json
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -131,7 +132,11 @@ class Trainer:
         return torch.Generator(self.accelerator.device).manual_seed(seed)
 
     def run(self) -> dict[str, float]:
-        """Train to `options.steps`; returns the last logged numbers."""
+        """Train to `options.steps`; returns the last logged numbers.
+
+        Raises:
+            ValueError: nothing logs `options.monitor`, or the loss is not finite.
+        """
         from tqdm import tqdm
 
         options, done = self.options, self.step * self.options.update_every
@@ -212,9 +217,12 @@ class Trainer:
             return
         seconds = window.seconds_each()
         means = {f"train/{k}": v.item() for k, v in window.means(self._mean).items()}
-        bar.set_postfix_str(f"loss {means['train/total_loss']:.4g}")
+        loss = means["train/total_loss"]
+        if not math.isfinite(loss):
+            raise ValueError(f"step {self.step}: the loss is {loss}; lower base_lr, or clip")
+        bar.set_postfix_str(f"loss {loss:.4g}")
         left = (self.options.steps - self.step) * seconds / 3600
-        told = (self.step, self.options.steps, means["train/total_loss"], seconds, left)
+        told = (self.step, self.options.steps, loss, seconds, left)
         log.info("step %d of %d, loss %.4g, %.3g s a step, %.1f h left", *told)
         self._log({**means, RATE: self.optimizer.param_groups[0]["lr"], STEP_TIME: seconds})
 

@@ -231,6 +231,7 @@ def finished(denoiser: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("-nn", "2"), "--num_nodes 2: set MASTER_ADDR"),
         (("--deepspeed", "--output_dir", "{new}"), "--deepspeed: the package is missing"),
         (("-a", "--output_dir", "{new}"), "--amp_type 16 needs a GPU"),
+        (("-lr", "1e38", "--output_dir", "{new}"), "the loss is nan; lower base_lr"),
     ],
 )  # fmt: skip
 def test_refused(
