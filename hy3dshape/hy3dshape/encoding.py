@@ -15,6 +15,7 @@ from torch import Tensor
 from . import cli, config, files
 from .data.randomness import item_rng
 from .data.raw import Floats, read_raw
+from .mesh_files import tensor_bytes, write_bytes
 from .models.autoencoders.autoencoder import CustomShapeVAE
 from .weights import load_strict, read_state
 
@@ -203,8 +204,7 @@ def _write(
     device = next(model.parameters()).device
     latents = model.encode(torch.stack([c for _, c in items]).to(device), count).float().cpu()
     for (name, _), latent in zip(items, latents, strict=True):
-        with files.replacing(output / f"{name}.pt") as temporary:
-            torch.save(latent.clone(), temporary)
+        write_bytes(output / f"{name}.pt", tensor_bytes(latent))
 
 
 def pick_device(name: str) -> torch.device:

@@ -21,7 +21,8 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
 
     Attributes:
         items:     how many there are.
-        shuffle:   else in order, and every epoch is epoch 0.
+        shuffle:   another order every epoch, else always that of epoch 0, so that the beginning
+                   of a validation set whose uids sort by category is a fair sample of it.
         drop_last: drop what fills no batch for every process; else the rest comes as it is.
 
     Raises:
@@ -66,10 +67,8 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         self.epoch, self.start = epoch, batch
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        order = np.arange(self.items)
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.items)
         epoch = self.epoch if self.shuffle else 0
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.items)
         for number in range(self.start, self.total, self.world):
             first = number * self.batch_size
             yield [(epoch, int(i)) for i in order[first : first + self.batch_size]]

@@ -21,7 +21,7 @@ class AutoencoderTask(nn.Module):
         first_stage_config: node of a `CustomShapeVAE`.
         optimizer_cfg: `optimizer` and `scheduler` nodes, as for the diffusion model.
         num_vol_samples: how many of a batch's `points` are volume points; the rest are near ones.
-        volume_weight, near_weight, surface_weight, eikonal_weight: of the losses.
+        volume_weight, near_weight, surface_weight, eikonal_weight, occupancy_weight: of the losses.
     """
 
     def __init__(
@@ -33,11 +33,14 @@ class AutoencoderTask(nn.Module):
         near_weight: float = 10.0,
         surface_weight: float = 1.0,
         eikonal_weight: float = 1e-3,
+        occupancy_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.first_stage_model = config.build(first_stage_config, "model.params.first_stage_config")
         self._optimizer_cfg, self._vol = optimizer_cfg, num_vol_samples
-        self._weights = LossWeights(volume_weight, near_weight, surface_weight, eikonal_weight)
+        self._weights = LossWeights(
+            volume_weight, near_weight, surface_weight, eikonal_weight, occupancy_weight
+        )
 
     def forward(
         self, batch: dict[str, Any], generator: torch.Generator | None = None

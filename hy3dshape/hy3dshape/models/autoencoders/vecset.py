@@ -130,6 +130,8 @@ class VecSetAutoEncoder(nn.Module):
         norm_eps, bottleneck_eps: 1e-5 and 1e-6 in VecSetX, 1e-3 and 1e-3 in arXiv:2512.23628.
         head_dim: 64 in all public weights.
         frequencies: octaves of the point embedding an axis, 8 in all public weights.
+        init_gain: factor on the first random weights of the point embedding, queries, keys and
+            values. Above 1, attention is local from the start, which small models need.
     """
 
     def __init__(
@@ -144,6 +146,7 @@ class VecSetAutoEncoder(nn.Module):
         bottleneck_eps: float = 1e-6,
         head_dim: int = 64,
         frequencies: int = 8,
+        init_gain: float = 1.0,
     ) -> None:
         super().__init__()
         if query_type not in ("point", "learnable"):
@@ -162,6 +165,12 @@ class VecSetAutoEncoder(nn.Module):
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
         self.to_outputs = nn.Sequential(nn.LayerNorm(dim, eps=norm_eps), head)
+        with torch.no_grad():
+            self.point_embed.mlp.weight.mul_(init_gain)
+            for module in self.modules():
+                if isinstance(module, Attention):
+                    module.to_q.weight.mul_(init_gain)
+                    module.to_kv.weight.mul_(init_gain)
 
     def encode(self, surface: Tensor, num_latents: int | None = None) -> tuple[Tensor, Tensor]:
         """Latents (b, m, c) of clouds (b, n, 3), and the loss of the bottleneck (0 if none).
