@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import trimesh
 import yaml
 
 import encode_latents
+import evaluate_autoencoder
 from hy3dshape.encoding import Turns, read_cloud
 from hy3dshape.models.autoencoders.autoencoder import CustomShapeVAE
 
@@ -138,3 +140,25 @@ def test_a_config_without_autoencoder_says_so(
     (tmp_path / "ae.yaml").write_text("model: {params: {}}")
     assert _encode(samples, tmp_path / "out", *autoencoder) == 1
     assert "no model.params.first_stage_config" in capsys.readouterr().err
+
+
+def test_reconstruction_is_measured_against_the_samples(
+    autoencoder: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-1, 1, (500, 3)).astype(np.float32)
+    surface = (0.6 * points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
+    distance = np.linalg.norm(points, axis=1).astype(np.float32) - np.float32(0.6)
+    folder = tmp_path / "sdf"
+    folder.mkdir()
+    np.savez(
+        folder / "ball.npz", surface_points=surface, vol_points=points, vol_sdf=distance,
+        near_points=surface, near_sdf=np.zeros(500, np.float32),
+    )  # fmt: skip
+    flags = ["--input", str(folder), *autoencoder, "--output", str(tmp_path / "iou.json")]
+    assert evaluate_autoencoder.main(flags) == 0
+    assert "(1 shapes)" in capsys.readouterr().out
+    found = json.loads((tmp_path / "iou.json").read_text())
+    assert found["shapes"][0]["id"] == "ball"
+    assert found["iou_mean"] == 0  # the head of a new model is zero: outside everywhere
+    assert found["near_error"] == found["surface_error"] == 0
