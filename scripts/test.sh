@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Lint, types and tests, in an environment of its own. Further arguments go to pytest.
+# Lint, types and tests on two cores, in an environment of its own. Further arguments go to pytest.
 set -euo pipefail
 . "$(dirname "$0")/setup.sh"
 ruff check .
 ruff format --check --quiet .
 mypy
-python -m pytest "$@"
+export OMP_NUM_THREADS=1
+python -m pytest -n 2 --dist loadfile "$@"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,10 +43,20 @@ def run(script: str, *args: object, largest_file: int | None = None) -> Run:
     """Run a script to its end, at most two minutes."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = start(script, *args, largest_file=largest_file, stdout=out, stderr=err)
-        _, status, usage = os.wait4(process.pid, 0)
+        ended, peak = 0, 0
+        while not ended:
+            peak = max(peak, _high_water(process.pid))
+            time.sleep(0.01)
+            ended, status = os.waitpid(process.pid, os.WNOHANG)
         process.returncode = os.waitstatus_to_exitcode(status)
         texts = []
         for handle in (out, err):
             handle.seek(0)
             texts.append(handle.read().decode("utf-8", "replace"))
-    return Run(process.returncode, *texts, usage.ru_maxrss // 1024)
+    return Run(process.returncode, *texts, peak)
+
+
+def _high_water(pid: int) -> int:
+    """MiB a living process has held since it began its program (ru_maxrss counts its parent's)."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) // 1024 if found else 0
