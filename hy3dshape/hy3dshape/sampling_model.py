@@ -13,7 +13,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from . import config, files
-from .models.diffusion.ema import averaged_weights
+from .models.diffusion.ema import averaged_checkpoint
 from .models.diffusion.flow_matching_sit import Diffuser
 from .utils.trainings.checkpoint_rules import CLASS_KINDS, bare_key, loads_conditioner
 from .weights import locate, read_state
@@ -97,7 +97,7 @@ def load_model(tree: Mapping[str, Any], given: ModelFiles) -> tuple[Diffuser, bo
     """
     state = {bare_key(k): v for k, v in read_state(given.ckpt).items()}
     _require_whole(state, given.ckpt)
-    state = _averaged(state) if given.ema else _without(state, "model_ema.")
+    state = averaged_checkpoint(state) if given.ema else _without(state, "model_ema.")
     params = {k: v for k, v in tree["model"]["params"].items() if k not in TRAINING_KEYS}
     first = params.get("first_stage_config")
     own = any(k.startswith("first_stage_model.") for k in state)
@@ -119,14 +119,6 @@ def _require_whole(state: Mapping[str, Tensor], ckpt: Path) -> None:
             " over files; merge them with the folder's own zero_to_fp32.py into"
             " pytorch_model_fp32.bin and give that"
         )
-
-
-def _averaged(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The averaged weights, if there are any, in the place of the last ones."""
-    start = "model_ema."
-    average = {k.removeprefix(start): v for k, v in state.items() if k.startswith(start)}
-    made = {f"model.{k}": v for k, v in averaged_weights(average).items()}
-    return {**_without(state, start), **made}
 
 
 def _without(state: Mapping[str, Tensor], start: str) -> dict[str, Tensor]:

@@ -61,7 +61,7 @@ def test_condition_of_data_and_model_agree(path: Path) -> None:
 @pytest.mark.parametrize("path", TRAINED, ids=name)
 def test_latents_and_denoiser_agree(path: Path) -> None:
     params = load_config(path)["model"]["params"]
-    first = params["first_stage_config"]["params"]
+    first = params.get("first_stage_config", {}).get("params", {})
     if "denoiser_cfg" in params and "num_latents" in first:
         denoiser = params["denoiser_cfg"]["params"]
         assert denoiser["max_seq_len"] == first["num_latents"]

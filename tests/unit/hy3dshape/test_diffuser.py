@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hy3dshape import config
-from hy3dshape.models.diffusion.ema import LitEma, averaged_weights
+from hy3dshape.models.diffusion.ema import LitEma, averaged_checkpoint
 from hy3dshape.models.diffusion.flow_matching_sit import Diffuser
 
 MODELS = "hy3dshape.models."
@@ -262,8 +262,9 @@ def test_average_is_saved_by_name_and_used_in_sampling_only_inside_its_scope() -
     own = {k: v.clone() for k, v in model.model.state_dict().items()}
     state = model.state_dict()
     assert "model_ema.blocks_____0_____attn1_____to_q_____weight" in state
-    part = {k.removeprefix("model_ema."): v for k, v in state.items() if k[:10] == "model_ema."}
-    averaged = averaged_weights(part)
+    found = averaged_checkpoint(state)
+    assert not any(k.startswith("model_ema.") for k in found)
+    averaged = {k.removeprefix("model."): v for k, v in found.items() if k.startswith("model.")}
     assert set(averaged) == set(own)
     with model.ema_scope():
         inside = model.model.state_dict()

@@ -21,7 +21,7 @@ class CustomShapeVAE(nn.Module):
 
     Args:
         model_depth, model_dim, num_latents, latent_dim, query_type, bottleneck, norm_eps,
-            bottleneck_eps, head_dim, frequencies, init_gain: see `VecSetAutoEncoder`.
+            bottleneck_eps, head_dim, frequencies, decoder_ff, init_gain: see `VecSetAutoEncoder`.
         surface_size: points a cloud; `encode` takes others too.
         surface_extractor: `mc`, marching cubes.
         pretrained: `ckpt_path` (file or folder), optionally `ckpt_key`, `strip_prefixes`,
@@ -47,6 +47,7 @@ class CustomShapeVAE(nn.Module):
         bottleneck_eps: float = 1e-6,
         head_dim: int = 64,
         frequencies: int = 8,
+        decoder_ff: bool = False,
         init_gain: float = 1.0,
     ) -> None:
         super().__init__()
@@ -56,7 +57,7 @@ class CustomShapeVAE(nn.Module):
         self.latent_shape = (num_latents, latent_dim)
         self.autoencoder = VecSetAutoEncoder(
             model_depth, model_dim, num_latents, latent_dim, query_type, bottleneck,
-            norm_eps, bottleneck_eps, head_dim, frequencies, init_gain,
+            norm_eps, bottleneck_eps, head_dim, frequencies, decoder_ff, init_gain,
         )  # fmt: skip
         if pretrained is not None:
             self._load(**pretrained)

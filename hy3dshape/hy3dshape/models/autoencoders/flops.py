@@ -14,9 +14,6 @@ from torch import nn
 
 from .vecset import VecSetAutoEncoder
 
-EMBEDDING = 2 * 3 * 24  # FLOPs of a point into its frequencies
-FEATURES = 51
-KEPT = 2 * 24 + FEATURES  # numbers that autograd keeps of an embedding
 
 
 @dataclass(frozen=True)
@@ -34,11 +31,21 @@ class Work:
     def width(self) -> int:
         return self.model.point_embed.mlp.out_features
 
+    @property
+    def features(self) -> int:
+        """Numbers of an embedded point before the linear layer: sines, cosines, coordinates."""
+        return self.model.point_embed.mlp.in_features
+
+    @property
+    def embedding(self) -> int:
+        """FLOPs of embedding a point: into its frequencies, then to the width."""
+        return 6 * (self.features - 3) // 2 + 2 * self.features * self.width
+
     def latents(self) -> int:
         """FLOPs of encoder and decoder stack."""
         d, m, depth = self.width, self.model.num_latents, len(self.model.layers)
         embedded = self.points + (0 if hasattr(self.model, "latents") else m)
-        encoder = embedded * (EMBEDDING + 2 * FEATURES * d) + 4 * d * d * self.points
+        encoder = embedded * self.embedding + 4 * d * d * self.points
         encoder += m * (28 * d * d + 4 * self.points * d)
         linear = [x for x in self.model.bottleneck.modules() if isinstance(x, nn.Linear)]
         bottleneck = sum(2 * m * x.in_features * x.out_features for x in linear)
@@ -47,7 +54,8 @@ class Work:
     def field(self) -> int:
         """FLOPs of the queries."""
         d, m = self.width, self.model.num_latents
-        return self.queries * (EMBEDDING + 2 * FEATURES * d + 4 * d * d + 4 * m * d + 2 * d)
+        feed_forward = 12 * d * d if hasattr(self.model, "decoder_ff") else 0
+        return self.queries * (self.embedding + 4 * d * d + 4 * m * d + feed_forward + 2 * d)
 
     def forward(self) -> int:
         """FLOPs of encoding, decoding and querying once."""
@@ -60,7 +68,9 @@ class Work:
     def saved_numbers(self, eikonal: bool) -> int:
         """Numbers that autograd keeps, counted by layer, to about a tenth."""
         d, m, depth = self.width, self.model.num_latents, len(self.model.layers)
-        heads = self.model.decoder_cross_attn.fn.heads
-        latents = self.points * (3 * d + KEPT) + m * d * (23 + 25 * depth + 3)
-        each = 6 * d + KEPT + (9 * d + heads * m if eikonal else 0)
+        heads, kept = self.model.decoder_cross_attn.fn.heads, 2 * self.features - 3
+        latents = self.points * (3 * d + kept) + m * d * (23 + 25 * depth + 3)
+        each = 6 * d + kept + (9 * d + heads * m if eikonal else 0)
+        if hasattr(self.model, "decoder_ff"):
+            each += (25 if eikonal else 10) * d
         return latents + self.queries * each

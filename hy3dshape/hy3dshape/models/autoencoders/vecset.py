@@ -130,6 +130,8 @@ class VecSetAutoEncoder(nn.Module):
         norm_eps, bottleneck_eps: 1e-5 and 1e-6 in VecSetX, 1e-3 and 1e-3 in arXiv:2512.23628.
         head_dim: 64 in all public weights.
         frequencies: octaves of the point embedding an axis, 8 in all public weights.
+        decoder_ff: add the embedded query to what it attends to, then a feed-forward block, before
+            the output. Not in public weights (3DShape2VecSet has the like as an option).
         init_gain: factor on the first random weights of the point embedding, queries, keys and
             values. Above 1, attention is local from the start, which small models need.
     """
@@ -146,6 +148,7 @@ class VecSetAutoEncoder(nn.Module):
         bottleneck_eps: float = 1e-6,
         head_dim: int = 64,
         frequencies: int = 8,
+        decoder_ff: bool = False,
         init_gain: float = 1.0,
     ) -> None:
         super().__init__()
@@ -161,6 +164,8 @@ class VecSetAutoEncoder(nn.Module):
         self.bottleneck: Bottleneck = BOTTLENECKS[bottleneck](dim, latent_dim, bottleneck_eps)
         self.layers = nn.ModuleList(Block(dim, head_dim, norm_eps) for _ in range(depth))
         self.decoder_cross_attn = PreNorm(dim, Attention(dim, head_dim), norm_eps)
+        if decoder_ff:
+            self.decoder_ff = PreNorm(dim, FeedForward(dim, mult=2), norm_eps)
         head = nn.Linear(dim, 1)
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
@@ -208,12 +213,16 @@ class Field:
 
     def __call__(self, points: Tensor) -> Tensor:
         cross = self.model.decoder_cross_attn
-        x = cross.norm(self.model.point_embed(points))
+        embedded = self.model.point_embed(points)
+        x = cross.norm(embedded)
         if torch.is_grad_enabled() and points.requires_grad:
             with sdpa_kernel(SDPBackend.MATH):  # the one with a second derivative
                 x = cross.fn.attend(x, self.k, self.v)
         else:
             x = cross.fn.attend(x, self.k, self.v)
+        if hasattr(self.model, "decoder_ff"):
+            x = embedded + x
+            x = x + self.model.decoder_ff(x)
         return self.model.to_outputs(x).squeeze(-1)
 
     def item(self, index: int) -> Field:

@@ -63,10 +63,14 @@ class LitEma(nn.Module):
                     parameter.copy_(kept[name])
 
 
-def averaged_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Averages under the model's own names, of a state dict of a `LitEma`."""
-    kept = {k: v for k, v in state.items() if k not in ("decay", "num_updates")}
-    return {k.replace(DOT, "."): v for k, v in kept.items()}
+def averaged_checkpoint(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A checkpoint whose averages, if it has any, stand in the place of the denoiser's weights."""
+    start, made = "model_ema.", dict(state)
+    for key in [k for k in state if k.startswith(start)]:
+        value, name = made.pop(key), key.removeprefix(start)
+        if name not in ("decay", "num_updates"):
+            made[f"model.{name.replace(DOT, '.')}"] = value
+    return made
 
 
 def _averaged(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
