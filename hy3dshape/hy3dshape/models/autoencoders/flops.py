@@ -15,7 +15,6 @@ from torch import nn
 from .vecset import VecSetAutoEncoder
 
 
-
 @dataclass(frozen=True)
 class Work:
     """The autoencoder on one cloud of `points` with `queries` of its field.
