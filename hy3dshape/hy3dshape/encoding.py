@@ -17,7 +17,7 @@ from .data.randomness import item_rng
 from .data.raw import Floats, read_raw
 from .mesh_files import tensor_bytes, write_bytes
 from .models.autoencoders.autoencoder import CustomShapeVAE
-from .weights import load_strict, read_state
+from .weights import load_strict, locate, read_state
 
 log = logging.getLogger(__name__)
 MESHES = {".obj", ".ply", ".glb", ".gltf", ".off", ".stl"}
@@ -94,8 +94,10 @@ def list_clouds(path: Path) -> dict[str, Path]:
     """
     if path.is_file():
         listed = files.read_json(path)
-        rows = listed["shapes"] if isinstance(listed, dict) else listed
-        return {row["id"]: path.parent / row["path"] for row in rows}
+        try:
+            return {row["id"]: path.parent / row["path"] for row in listed["shapes"]}
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{path}: no list 'shapes' of entries with 'id' and 'path'") from error
     found: dict[str, Path] = {}
     kinds = {".npz"} if any(path.glob("*.npz")) else MESHES
     for file in sorted(p for p in path.rglob("*") if p.suffix.lower() in kinds):
@@ -152,14 +154,15 @@ def encode_folder(
     size = surface_size or model.surface_size
     settings = {
         "config": files.sha256(config_path), "turns": asdict(turns),
-        "weights": files.sha256(ckpt) if ckpt is not None and ckpt.is_file() else str(ckpt),
+        "weights": None if ckpt is None else files.sha256(locate(ckpt)),
         "num_latents": num_latents or model.latent_shape[0],
         "surface_size": size,
     }  # fmt: skip
     output.mkdir(parents=True, exist_ok=True)
-    record = files.run_path(output)
-    if record.is_file() and not overwrite:
+    for record in () if overwrite else sorted(output.glob("*run.json")):
         files.require_same(str(output), files.read_json(record)["settings"], settings)
+    # a share of the list has its own record and failures
+    place = output if parts == 1 else output / f"latents.{part}-of-{parts}.json"
     open_items = [
         (uid, path)
         for uid, path in clouds
@@ -167,7 +170,7 @@ def encode_folder(
     ]
     failures: list[dict[str, str]] = []
     counts = {"shapes": len(clouds), "existed": len(clouds) - len(open_items)}
-    files.write_run(output, settings, counts, packages=("torch",))
+    files.write_run(place, settings, counts, packages=("torch",))
     pending: list[tuple[str, Tensor]] = []
     with tqdm(total=len(open_items), unit="shape", disable=None) as bar:
         for uid, path in open_items:
@@ -185,8 +188,8 @@ def encode_folder(
         if pending:
             _write(model, pending, output, num_latents)
     counts |= {"encoded": len(open_items) - len(failures), "failed": len(failures)}
-    files.write_run(output, settings, counts, packages=("torch",))
-    files.write_failures(output, failures)
+    files.write_run(place, settings, counts, packages=("torch",))
+    files.write_failures(place, failures)
     done = ", ".join(f"{counts[key]} {key}" for key in ("encoded", "existed", "failed"))
     print(f"{counts['shapes']} shapes: {done}")
     return cli.SOME_FAILED if failures else cli.OK

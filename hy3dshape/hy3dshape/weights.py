@@ -100,10 +100,11 @@ def load_strict(
 
 
 def _read_file(path: Path) -> dict[str, Any]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
             return dict(load_file(path))
         with torch.serialization.safe_globals([argparse.Namespace]):
             found = torch.load(path, map_location="cpu", weights_only=True)
@@ -113,9 +114,7 @@ def _read_file(path: Path) -> dict[str, Any]:
         if error.filename is not None:
             raise
         raise ValueError(f"{path}: damaged: {_first_line(error)}") from error
-    except Exception as error:
-        if type(error).__name__ != "SafetensorError":
-            raise
+    except SafetensorError as error:
         raise ValueError(f"{path}: damaged: {_first_line(error)}") from error
     if not isinstance(found, Mapping):
         raise ValueError(f"{path}: holds a {type(found).__name__}; expected a state dict")

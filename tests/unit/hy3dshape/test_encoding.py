@@ -124,6 +124,38 @@ def test_a_broken_cloud_is_recorded_and_the_rest_encoded(
     assert "b.npz" in (tmp_path / "out" / "failures.json").read_text()
 
 
+def test_a_share_keeps_the_failures_of_the_others(
+    autoencoder: list[str], samples: Path, tmp_path: Path
+) -> None:
+    (samples / "a.npz").write_bytes(b"no archive")
+    output = tmp_path / "out"
+    assert _encode(samples, output, *autoencoder, "--shard", "0/2") == 3
+    assert _encode(samples, output, *autoencoder, "--shard", "1/2") == 0
+    assert "a.npz" in (output / "latents.0-of-2.failures.json").read_text()
+
+
+def test_other_weights_of_one_folder_are_refused(
+    autoencoder: list[str], samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "ckpt"
+    folder.mkdir()
+    state = _read(tmp_path / "ae.pt")
+    flags = [*autoencoder[:2], "--ckpt", str(folder)]
+    torch.save(state, folder / "a.pt")
+    assert _encode(samples, tmp_path / "out", *flags) == 0
+    torch.save({k: v + 1 for k, v in state.items()}, folder / "b.pt")
+    assert _encode(samples, tmp_path / "out", *flags) == 1
+    assert "weights: there" in capsys.readouterr().err
+
+
+def test_a_list_of_another_form_is_named(
+    autoencoder: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "shapes.json").write_text('[{"id": "a"}]')
+    assert _encode(tmp_path / "shapes.json", tmp_path / "out", *autoencoder) == 1
+    assert "shapes.json: no list 'shapes'" in capsys.readouterr().err
+
+
 def test_a_mesh_is_sampled_in_the_unit_sphere(tmp_path: Path) -> None:
     trimesh.creation.box((4, 2, 1)).apply_translation((5, 5, 5)).export(tmp_path / "box.ply")
     cloud = read_cloud("box", tmp_path / "box.ply", 4000)
