@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hy3dshape import cli
 
-SMALL = Path(__file__).parent / "weights" / "small"
+SMALL = Path(__file__).parent / "weights" / "small" / "autoencoder.yaml"
 
 
 @cli.guarded
@@ -19,10 +19,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--input", type=Path, required=True,
                         help="folder of SDF samples or of meshes, or a shapes.json")  # fmt: skip
     parser.add_argument("--output", type=Path, required=True, help="folder of the .pt files")
-    parser.add_argument("-c", "--config", type=Path, default=SMALL / "config.yaml",
+    parser.add_argument("-c", "--config", type=Path, default=SMALL,
                         help="YAML with the autoencoder (default: the small model's)")  # fmt: skip
     parser.add_argument("--ckpt", type=Path, default=None,
-                        help="its weights (default: what the config names)")  # fmt: skip
+                        help="its weights (default: what the config names,"
+                             " or autoencoder.safetensors beside it)")  # fmt: skip
     parser.add_argument("--num-latents", type=int, default=None,
                         help="vectors a shape (default: the config's)")  # fmt: skip
     parser.add_argument("--surface-size", type=int, default=None,
@@ -38,12 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     cli.set_up_logging(args)
     from hy3dshape.encoding import Turns, encode_folder
 
-    ckpt = args.ckpt
-    if ckpt is None and args.config.parent == SMALL:
-        ckpt = SMALL / "autoencoder.safetensors"
     kind = "yaw" if args.aug_yaw else "free" if args.aug_rotate else "none"
     return encode_folder(
-        args.input, args.output, args.config, ckpt,
+        args.input, args.output, args.config, args.ckpt,
         Turns(kind, args.aug_yaw or args.aug_rotate or 1, args.up, args.seed),
         num_latents=args.num_latents, surface_size=args.surface_size, batch_size=args.batch_size,
         device=args.device, limit=args.limit, shard=args.shard, overwrite=args.overwrite,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hy3dshape import cli
 
-SMALL = Path(__file__).parent / "weights" / "small"
+SMALL = Path(__file__).parent / "weights" / "small" / "autoencoder.yaml"
 
 
 @cli.guarded
@@ -19,10 +19,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.parser(__doc__, "limit", "device", "json")
     parser.add_argument("--input", type=Path, required=True, help="folder of prepare_sdf.py")
     parser.add_argument("--output", type=Path, help="JSON to write, with the numbers by shape")
-    parser.add_argument("-c", "--config", type=Path, default=SMALL / "config.yaml",
+    parser.add_argument("-c", "--config", type=Path, default=SMALL,
                         help="YAML with the autoencoder (default: the small model's)")  # fmt: skip
     parser.add_argument("--ckpt", type=Path, default=None,
-                        help="its weights (default: what the config names)")  # fmt: skip
+                        help="its weights (default: what the config names,"
+                             " or autoencoder.safetensors beside it)")  # fmt: skip
     parser.add_argument("--num-latents", type=int, default=None,
                         help="vectors a shape (default: the config's)")  # fmt: skip
     parser.add_argument("--surface-size", type=int, default=None,
@@ -33,10 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from hy3dshape.encoding import list_clouds, load_autoencoder, pick_device
     from hy3dshape.files import sha256, write_json, write_run
 
-    ckpt = args.ckpt
-    if ckpt is None and args.config.parent == SMALL:
-        ckpt = SMALL / "autoencoder.safetensors"
-    model = load_autoencoder(args.config, ckpt).to(pick_device(args.device))
+    model = load_autoencoder(args.config, args.ckpt).to(pick_device(args.device))
     samples = dict(list(list_clouds(args.input).items())[: args.limit])
     rows = reconstruction.measure_all(model, samples, args.num_latents, args.surface_size)
     found = reconstruction.summary(rows)

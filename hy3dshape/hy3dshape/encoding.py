@@ -17,7 +17,7 @@ from .data.randomness import item_rng
 from .data.raw import Floats, read_raw
 from .mesh_files import tensor_bytes, write_bytes
 from .models.autoencoders.autoencoder import CustomShapeVAE
-from .weights import load_strict, locate, read_state
+from .weights import AUTOENCODER_FILE, load_strict, locate, read_state
 
 log = logging.getLogger(__name__)
 MESHES = {".obj", ".ply", ".glb", ".gltf", ".off", ".stl"}
@@ -65,7 +65,7 @@ def load_autoencoder(path: Path, ckpt: Path | None) -> CustomShapeVAE:
     Args:
         path: YAML with `model.params.first_stage_config`.
         ckpt: its weights, those of VecSetX or a checkpoint of this tool; None: `pretrained` of
-            the configuration.
+            the configuration, or `autoencoder.safetensors` beside it.
 
     Raises:
         ValueError: there is no autoencoder, no weights, or they do not fit.
@@ -76,6 +76,9 @@ def load_autoencoder(path: Path, ckpt: Path | None) -> CustomShapeVAE:
         node = node.get(key) if isinstance(node, dict) else None
     if node is None:
         raise ValueError(f"{path}: no {where}; expected the configuration of an autoencoder")
+    beside = path.parent / AUTOENCODER_FILE
+    if ckpt is None and not node.get("params", {}).get("pretrained") and beside.is_file():
+        ckpt = beside
     if ckpt is not None:
         node["params"].pop("pretrained", None)
     elif not node.get("params", {}).get("pretrained"):

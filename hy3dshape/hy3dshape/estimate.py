@@ -14,6 +14,7 @@ import torch
 
 from . import config
 from .models.autoencoders import flops as autoencoder_flops
+from .models.autoencoders.local import LocalAutoEncoder
 from .models.denoisers import flops as denoiser_flops
 from .models.denoisers.dit import DiTPlain
 from .training_options import Training
@@ -135,16 +136,23 @@ def _autoencoder(params: Tree, data: Tree, batch: int) -> dict[str, Any]:
     model = on_meta(params["first_stage_config"], "model.params.first_stage_config").autoencoder
     points = int(data.get("surface_size", 8192))
     queries = int(data.get("num_vol_samples", 1024)) + int(data.get("num_near_samples", 1024))
-    work = autoencoder_flops.Work(model, points, queries + points)
+    if float(params.get("surface_weight", 1.0)) > 0:
+        queries += points
     eikonal = float(params.get("eikonal_weight", 1e-3)) > 0
-    forward, training = work.forward(), work.training(eikonal)
+    if isinstance(model, LocalAutoEncoder):
+        forward, saved = autoencoder_flops.measured(model, points, queries)
+        training = PASSES * forward
+    else:
+        work = autoencoder_flops.Work(model, points, queries)
+        forward, training = work.forward(), work.training(eikonal)
+        saved = work.saved_numbers(eikonal)
     return {
         "parameters": {"autoencoder": count(model), "trained": count(model),
                        "in_memory": count(model)},
         "averaged": 0,
-        "tokens": {"latents": model.num_latents, "points": points, "queries": queries + points},
+        "tokens": {"latents": model.num_latents, "points": points, "queries": queries},
         "gflop_per_evaluation": round(forward / 1e9, 1),
         "training_gflop_per_sample": round(training / 1e9, 1),
         "training_flops_per_sample": training,
-        "activation_numbers": batch * work.saved_numbers(eikonal),
+        "activation_numbers": batch * saved,
     }  # fmt: skip

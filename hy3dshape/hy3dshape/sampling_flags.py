@@ -12,7 +12,8 @@ from typing import Any, Literal
 from .coercion import coerce, unknown
 
 DIRECT = ("class_id", "text", "image_path")
-SMALL_FILES = ("config.yaml", "model.safetensors")
+SMALL_FILES = {"class_id": ("class.yaml", "class.safetensors")}  # by condition
+SMALL_DEFAULT = ("config.yaml", "model.safetensors")
 YAML_NAMES = {
     "num_inference_steps": "steps", "octree_resolution": "resolution", "mc_level": "level",
 }  # fmt: skip
@@ -125,7 +126,8 @@ def complete(parser: argparse.ArgumentParser, args: argparse.Namespace, small: P
     if args.z_scale_factor is not None and not 0 < args.z_scale_factor < math.inf:
         raise ValueError(f"--z_scale_factor {args.z_scale_factor}: expected more than 0")
     if args.config is None:
-        args.config, args.ckpt = (small / name for name in SMALL_FILES)
+        names = SMALL_FILES.get(condition[0] if condition else "", SMALL_DEFAULT)
+        args.config, args.ckpt = (small / name for name in names)
         for path in (args.config, args.ckpt):
             if not path.is_file():
                 raise ValueError(f"{path}: the small model is not there; give --config and --ckpt")

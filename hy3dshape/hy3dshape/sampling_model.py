@@ -16,14 +16,13 @@ from . import config, files
 from .models.diffusion.ema import averaged_checkpoint
 from .models.diffusion.flow_matching_sit import Diffuser
 from .utils.trainings.checkpoint_rules import CLASS_KINDS, bare_key, loads_conditioner
-from .weights import locate, read_state
+from .weights import AUTOENCODER_FILE, locate, read_state
 
 log = logging.getLogger(__name__)
 TARGET = f"{Diffuser.__module__}.{Diffuser.__name__}"
 PATH_KEYS = ("ckpt_path", "pretrained_path", "tower_path", "tokenizer_path")
 TRAINING_KEYS = ("optimizer_cfg", "ema_config", "torch_compile", "ckpt_path", "ignore_keys",
                  "profile_with_events", "first_stage_key", "cond_stage_key")  # fmt: skip
-BESIDE = "autoencoder.safetensors"  # weights of the autoencoder, in the configuration's folder
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def autoencoder_weights(tree: Mapping[str, Any], given: ModelFiles) -> Path | No
     named = (params.get("pretrained") or {}).get("ckpt_path") or params.get("pretrained_path")
     if named:
         return Path(named)
-    beside = given.config.parent / BESIDE
+    beside = given.config.parent / AUTOENCODER_FILE
     return beside if beside.is_file() else None
 
 
@@ -139,8 +138,8 @@ def _with_weights(
         if path is None:
             raise ValueError(
                 f"{given.config}: no weights of the autoencoder: neither"
-                f" first_stage_config.params.pretrained.ckpt_path, nor {BESIDE} beside it, nor"
-                f" first_stage_model.* in {given.ckpt}; give --autoencoder"
+                f" first_stage_config.params.pretrained.ckpt_path, nor {AUTOENCODER_FILE} beside it,"
+                f" nor first_stage_model.* in {given.ckpt}; give --autoencoder"
             )
         options = named if named and given.autoencoder is None else {}
         params["pretrained"] = {**options, "ckpt_path": str(path)}

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 SHOWN = 6  # keys named in an error before "and n more"
+AUTOENCODER_FILE = "autoencoder.safetensors"  # beside a configuration
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 INSIDE = ("model.safetensors", "pytorch_model.bin", "pytorch_model_fp32.bin",
           "checkpoint/mp_rank_00_model_states.pt", "mp_rank_00_model_states.pt")  # fmt: skip

@@ -173,6 +173,21 @@ def test_batches_that_do_not_fit() -> None:
         ({"ema_config": {"ema_model": "Ema"}}, "'Ema'; known"),
         ({"optimizer_cfg": {"optimiser": {}}}, "did you mean 'optimizer'"),
         ({"ignored_keys": []}, "did you mean 'ignore_keys'"),
+        (
+            {
+                "scheduler_cfg": {
+                    "transport": {
+                        "target": MODELS + "diffusion.transport.create_transport",
+                        "params": {"matched_channels": 3},
+                    }
+                },
+                "denoiser_cfg": {
+                    "target": MODELS + "denoisers.dit.DiTPlain",
+                    "params": {"hidden_size": 16, "num_heads": 2, "depth": 1, "use_pos_emb": True},
+                },
+            },
+            "matched_channels needs a denoiser of sets",
+        ),
     ],
 )
 def test_wrong_configuration(changes: dict[str, Any], message: str) -> None:

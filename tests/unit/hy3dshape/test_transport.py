@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -141,6 +142,16 @@ def test_perfect_prediction_has_no_loss() -> None:
 def test_unknown_names(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         create_transport(**arguments)
+
+
+def test_matched_noise_is_the_noise_in_the_nearest_order() -> None:
+    noise, data = torch.randn(3, 5, 4), torch.randn(3, 5, 4)
+    assert create_transport().match(noise, data) is noise
+    found = create_transport(matched_channels=2).match(noise, data)
+    orders = torch.tensor(list(itertools.permutations(range(5))))
+    for i in range(3):
+        costs = (noise[i, orders, :2] - data[i, :, :2]).square().sum(dim=(1, 2))
+        assert torch.equal(found[i], noise[i, orders[costs.argmin()]])
 
 
 def test_unknown_methods() -> None:

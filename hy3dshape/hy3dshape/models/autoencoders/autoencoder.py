@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ... import weights
 from .grid import Grid, evaluate_band, evaluate_dense
 from .isosurface import Mesh, extract_surface, remove_floaters
+from .local import LocalAutoEncoder, LocalField
 from .vecset import Field, VecSetAutoEncoder
 
 DECODERS = {"band": evaluate_band, "dense": evaluate_dense}
@@ -21,9 +22,10 @@ class CustomShapeVAE(nn.Module):
 
     Args:
         model_depth, model_dim, num_latents, latent_dim, query_type, bottleneck, norm_eps,
-            bottleneck_eps, head_dim, frequencies, decoder_ff, init_gain: see `VecSetAutoEncoder`.
+            bottleneck_eps, head_dim: see `VecSetAutoEncoder`.
         surface_size: points a cloud; `encode` takes others too.
         surface_extractor: `mc`, marching cubes.
+        architecture: `vecset`, or `local`, a `LocalAutoEncoder` (point queries, normalised).
         pretrained: `ckpt_path` (file or folder), optionally `ckpt_key`, `strip_prefixes`,
             `drop_prefixes` (keys left out) and `target_submodule`; loaded strictly.
 
@@ -46,19 +48,25 @@ class CustomShapeVAE(nn.Module):
         norm_eps: float = 1e-5,
         bottleneck_eps: float = 1e-6,
         head_dim: int = 64,
-        frequencies: int = 8,
-        decoder_ff: bool = False,
-        init_gain: float = 1.0,
+        architecture: str = "vecset",
     ) -> None:
         super().__init__()
         if surface_extractor != "mc":
             raise ValueError(f"surface_extractor {surface_extractor!r}: expected 'mc'")
         self.surface_size = surface_size
         self.latent_shape = (num_latents, latent_dim)
-        self.autoencoder = VecSetAutoEncoder(
-            model_depth, model_dim, num_latents, latent_dim, query_type, bottleneck,
-            norm_eps, bottleneck_eps, head_dim, frequencies, decoder_ff, init_gain,
-        )  # fmt: skip
+        self.autoencoder: VecSetAutoEncoder | LocalAutoEncoder
+        sizes = (model_depth, model_dim, num_latents, latent_dim)
+        if architecture == "vecset":
+            self.autoencoder = VecSetAutoEncoder(
+                *sizes, query_type, bottleneck, norm_eps, bottleneck_eps, head_dim
+            )
+        elif architecture != "local":
+            raise ValueError(f"architecture {architecture!r}: expected 'vecset' or 'local'")
+        elif (query_type, bottleneck) != ("point", "normalized"):
+            raise ValueError("architecture 'local': query_type is point, bottleneck normalized")
+        else:
+            self.autoencoder = LocalAutoEncoder(*sizes, norm_eps, bottleneck_eps, head_dim)
         if pretrained is not None:
             self._load(**pretrained)
 
@@ -81,7 +89,7 @@ class CustomShapeVAE(nn.Module):
         """Latents of clouds in the unit sphere, (b, n, 3) -> (b, m, c)."""
         return self.autoencoder.encode(surface[..., :3], num_latents)[0]
 
-    def decode(self, latents: Tensor) -> Field:
+    def decode(self, latents: Tensor) -> Field | LocalField:
         """The signed distance fields of latents (b, m, c)."""
         return self.autoencoder.decode(latents)
 
@@ -109,7 +117,7 @@ class CustomShapeVAE(nn.Module):
         grids = []
         for i in range(len(latents)):
 
-            def query(points: Tensor, field: Field = fields.item(i)) -> Tensor:  # noqa: B008
+            def query(points: Tensor, field: Field | LocalField = fields.item(i)) -> Tensor:  # noqa: B008
                 parts = points.split(num_chunks)
                 return torch.cat([field(p[None])[0].float() for p in parts]) - level
 

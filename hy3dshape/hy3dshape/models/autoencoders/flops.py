@@ -10,8 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from .local import LocalAutoEncoder
 from .vecset import VecSetAutoEncoder
 
 
@@ -53,8 +56,7 @@ class Work:
     def field(self) -> int:
         """FLOPs of the queries."""
         d, m = self.width, self.model.num_latents
-        feed_forward = 12 * d * d if hasattr(self.model, "decoder_ff") else 0
-        return self.queries * (self.embedding + 4 * d * d + 4 * m * d + feed_forward + 2 * d)
+        return self.queries * (self.embedding + 4 * d * d + 4 * m * d + 2 * d)
 
     def forward(self) -> int:
         """FLOPs of encoding, decoding and querying once."""
@@ -70,6 +72,23 @@ class Work:
         heads, kept = self.model.decoder_cross_attn.fn.heads, 2 * self.features - 3
         latents = self.points * (3 * d + kept) + m * d * (23 + 25 * depth + 3)
         each = 6 * d + kept + (9 * d + heads * m if eikonal else 0)
-        if hasattr(self.model, "decoder_ff"):
-            each += (25 if eikonal else 10) * d
         return latents + self.queries * each
+
+
+def measured(model: LocalAutoEncoder, points: int, queries: int) -> tuple[int, int]:
+    """FLOPs of encoding, decoding and querying a cloud once, and numbers kept: run and counted."""
+    kept: dict[int, Tensor] = {}
+
+    def keep(value: Tensor) -> Tensor:
+        return kept.setdefault(value.untyped_storage().data_ptr(), value)
+
+    model = model.to_empty(device="cpu")
+    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    with (
+        FlopCounterMode(display=False) as counter,
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value),
+    ):
+        found = model.decode(model.encode(torch.rand(1, points, 3))[0])(torch.rand(1, queries, 3))
+    del found
+    sizes = (v.untyped_storage().nbytes() // 4 for at, v in kept.items() if at not in own)
+    return counter.get_total_flops(), sum(sizes)

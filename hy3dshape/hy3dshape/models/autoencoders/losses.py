@@ -3,7 +3,7 @@
 Source: VecSetX training script (weights 1, 10, 1, 0.001). The eikonal term is differentiated
 exactly through the attention; the reference's flash kernel has no second derivative. The occupancy
 term is not in the recipe: the cross-entropy of sigmoid(-distance / SOFTNESS), least at the true
-distance, gets small models off the plateau on which an L1 loss near the surface leaves them.
+distance, counts most where the sign is decided.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .local import LocalAutoEncoder
 from .vecset import VecSetAutoEncoder
 
-SOFTNESS = 0.05  # distance over which the occupancy goes from inside to outside
+SOFTNESS = 0.005  # distance over which the occupancy goes from inside to outside
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class LossWeights:
 
 
 def sdf_losses(
-    model: VecSetAutoEncoder, batch: Mapping[str, Tensor], weights: LossWeights
+    model: VecSetAutoEncoder | LocalAutoEncoder, batch: Mapping[str, Tensor], weights: LossWeights
 ) -> dict[str, Tensor]:
     """Losses and the prediction on one batch.
 
@@ -40,14 +41,16 @@ def sdf_losses(
         model: in training or evaluation mode.
         batch: `surface` (b, n, 3); `vol` (b, v, 3), `vol_sdf` (b, v); `near` (b, w, 3),
             `near_sdf` (b, w); distances negative inside.
-        weights: of the terms; with `eikonal` 0 the spatial gradient is not computed.
+        weights: of the terms; with `surface` 0 the field is not evaluated there, with `eikonal` 0
+            its gradient is not computed.
 
     Returns:
-        Scalars `loss`, `loss_vol`, `loss_near`, `loss_surface`, `loss_bottleneck` and, unless their
-        weights are 0, `loss_eikonal` and `loss_occupancy`; and `pred` (b, v + w + n), the field at
-        [vol | near | surface].
+        Scalars `loss`, `loss_vol`, `loss_near`, `loss_bottleneck` and, unless their weights are 0,
+        `loss_surface`, `loss_eikonal` and `loss_occupancy`; and `pred` (b, v + w + n), the field
+        at [vol | near | surface].
     """
-    queries = torch.cat([batch["vol"], batch["near"], batch["surface"]], dim=1)
+    surface = batch["surface"][:, : None if weights.surface > 0 else 0]
+    queries = torch.cat([batch["vol"], batch["near"], surface], dim=1)
     queries.requires_grad_(weights.eikonal > 0)
     latents, bottleneck = model.encode(batch["surface"])
     pred = model.decode(latents)(queries)
@@ -55,15 +58,16 @@ def sdf_losses(
     losses = {
         "loss_vol": (pred[:, :v] - batch["vol_sdf"]).abs().mean(),
         "loss_near": (pred[:, v : v + w] - batch["near_sdf"]).abs().mean(),
-        "loss_surface": pred[:, v + w :].abs().mean(),
         "loss_bottleneck": bottleneck.mean(),
     }
     total = (
         weights.volume * losses["loss_vol"]
         + weights.near * losses["loss_near"]
-        + weights.surface * losses["loss_surface"]
         + losses["loss_bottleneck"]
     )
+    if weights.surface > 0:
+        losses["loss_surface"] = pred[:, v + w :].abs().mean()
+        total = total + weights.surface * losses["loss_surface"]
     if weights.occupancy > 0:
         soft = torch.cat([batch["vol_sdf"], batch["near_sdf"]], dim=1).div(-SOFTNESS).sigmoid()
         logits = pred[:, : v + w] / -SOFTNESS

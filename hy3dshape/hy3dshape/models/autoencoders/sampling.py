@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 
+@torch.compiler.disable  # a loop, which would be unrolled
 @torch.no_grad()
 def farthest_points(points: Tensor, count: int) -> Tensor:
     """Indices of `count` points of each cloud, each the farthest from those before it.

@@ -22,6 +22,11 @@ class AutoencoderTask(nn.Module):
         optimizer_cfg: `optimizer` and `scheduler` nodes, as for the diffusion model.
         num_vol_samples: how many of a batch's `points` are volume points; the rest are near ones.
         volume_weight, near_weight, surface_weight, eikonal_weight, occupancy_weight: of the losses.
+        torch_compile: compile the autoencoder; not with an eikonal term, whose second derivative a
+            compiled field does not have.
+
+    Raises:
+        ValueError: both `torch_compile` and an eikonal term.
     """
 
     def __init__(
@@ -34,10 +39,14 @@ class AutoencoderTask(nn.Module):
         surface_weight: float = 1.0,
         eikonal_weight: float = 1e-3,
         occupancy_weight: float = 0.0,
+        torch_compile: bool = False,
     ) -> None:
         super().__init__()
+        if torch_compile and eikonal_weight > 0:
+            raise ValueError("torch_compile: needs eikonal_weight 0")
         self.first_stage_model = config.build(first_stage_config, "model.params.first_stage_config")
         self._optimizer_cfg, self._vol = optimizer_cfg, num_vol_samples
+        self._losses = torch.compile(sdf_losses) if torch_compile else sdf_losses
         self._weights = LossWeights(
             volume_weight, near_weight, surface_weight, eikonal_weight, occupancy_weight
         )
@@ -53,7 +62,7 @@ class AutoencoderTask(nn.Module):
             "vol_sdf": labels[:, :v], "near_sdf": labels[:, v:],
         }  # fmt: skip
         with torch.enable_grad():  # for the spatial gradient, in validation too
-            found = sdf_losses(self.first_stage_model.autoencoder, parts, self._weights)
+            found = self._losses(self.first_stage_model.autoencoder, parts, self._weights)
         logs = {k: v for k, v in found.items() if k.startswith("loss_")}
         pred = found["pred"].detach()
         logs["iou_vol"] = occupancy_iou(pred[:, :v], labels[:, :v]).mean()
@@ -64,7 +73,7 @@ class AutoencoderTask(nn.Module):
         """Nothing to set."""
 
     def compile_for(self, device: torch.device) -> None:
-        """Nothing: a compiled field would have no second derivative."""
+        """Nothing: `torch_compile` holds everywhere."""
 
     def leaves_out(self) -> bool:
         return False

@@ -20,7 +20,10 @@ from .sampling import farthest_points, take
 
 
 class PointEmbed(nn.Module):
-    """Coordinates to features: (b, n, 3) -> (b, n, d), always through float32 sines."""
+    """Coordinates to features: (..., 3) -> (..., d), always through float32 sines.
+
+    `frequencies`: octaves an axis, 8 in all public weights.
+    """
 
     basis: Tensor
 
@@ -34,7 +37,7 @@ class PointEmbed(nn.Module):
         return self.mlp(self.raw(points).to(self.mlp.weight.dtype))
 
     def raw(self, points: Tensor) -> Tensor:
-        """(b, n, 51): sines, cosines, coordinates."""
+        """(..., 51): sines, cosines, coordinates."""
         points = points.float()
         with torch.autocast(points.device.type, enabled=False):
             angles = points @ self.basis.float()
@@ -129,11 +132,6 @@ class VecSetAutoEncoder(nn.Module):
         bottleneck: `normalized`, `kl` or `identity`.
         norm_eps, bottleneck_eps: 1e-5 and 1e-6 in VecSetX, 1e-3 and 1e-3 in arXiv:2512.23628.
         head_dim: 64 in all public weights.
-        frequencies: octaves of the point embedding an axis, 8 in all public weights.
-        decoder_ff: add the embedded query to what it attends to, then a feed-forward block, before
-            the output. Not in public weights (3DShape2VecSet has the like as an option).
-        init_gain: factor on the first random weights of the point embedding, queries, keys and
-            values. Above 1, attention is local from the start, which small models need.
     """
 
     def __init__(
@@ -147,9 +145,6 @@ class VecSetAutoEncoder(nn.Module):
         norm_eps: float = 1e-5,
         bottleneck_eps: float = 1e-6,
         head_dim: int = 64,
-        frequencies: int = 8,
-        decoder_ff: bool = False,
-        init_gain: float = 1.0,
     ) -> None:
         super().__init__()
         if query_type not in ("point", "learnable"):
@@ -157,25 +152,17 @@ class VecSetAutoEncoder(nn.Module):
         if bottleneck not in BOTTLENECKS:
             raise ValueError(f"bottleneck {bottleneck!r}: expected one of {sorted(BOTTLENECKS)}")
         self.num_latents = num_latents
-        self.point_embed = PointEmbed(dim, frequencies)
+        self.point_embed = PointEmbed(dim)
         if query_type == "learnable":
             self.latents = nn.Embedding(num_latents, dim)
         self.cross_attend_blocks = Block(dim, head_dim, norm_eps)
         self.bottleneck: Bottleneck = BOTTLENECKS[bottleneck](dim, latent_dim, bottleneck_eps)
         self.layers = nn.ModuleList(Block(dim, head_dim, norm_eps) for _ in range(depth))
         self.decoder_cross_attn = PreNorm(dim, Attention(dim, head_dim), norm_eps)
-        if decoder_ff:
-            self.decoder_ff = PreNorm(dim, FeedForward(dim, mult=2), norm_eps)
         head = nn.Linear(dim, 1)
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
         self.to_outputs = nn.Sequential(nn.LayerNorm(dim, eps=norm_eps), head)
-        with torch.no_grad():
-            self.point_embed.mlp.weight.mul_(init_gain)
-            for module in self.modules():
-                if isinstance(module, Attention):
-                    module.to_q.weight.mul_(init_gain)
-                    module.to_kv.weight.mul_(init_gain)
 
     def encode(self, surface: Tensor, num_latents: int | None = None) -> tuple[Tensor, Tensor]:
         """Latents (b, m, c) of clouds (b, n, 3), and the loss of the bottleneck (0 if none).
@@ -213,16 +200,12 @@ class Field:
 
     def __call__(self, points: Tensor) -> Tensor:
         cross = self.model.decoder_cross_attn
-        embedded = self.model.point_embed(points)
-        x = cross.norm(embedded)
+        x = cross.norm(self.model.point_embed(points))
         if torch.is_grad_enabled() and points.requires_grad:
             with sdpa_kernel(SDPBackend.MATH):  # the one with a second derivative
                 x = cross.fn.attend(x, self.k, self.v)
         else:
             x = cross.fn.attend(x, self.k, self.v)
-        if hasattr(self.model, "decoder_ff"):
-            x = embedded + x
-            x = x + self.model.decoder_ff(x)
         return self.model.to_outputs(x).squeeze(-1)
 
     def item(self, index: int) -> Field:

@@ -103,6 +103,11 @@ class Diffuser(nn.Module):
             self.cond_stage_model.requires_grad_(False)
         self.model: Any = _build(denoiser_cfg, "denoiser_cfg")
         self._build_flow(_known(scheduler_cfg, ("transport", "sampler"), "scheduler_cfg"))
+        if self.transport.matched_channels and getattr(self.model, "pos_embed", None) is not None:
+            raise ValueError(
+                f"{WHERE}.scheduler_cfg.transport: matched_channels needs a denoiser of sets;"
+                f" set {WHERE}.denoiser_cfg.params.use_pos_emb false"
+            )
         self._build_average(_known(ema_config, EMA_KEYS, "ema_config"))
         self.z_scale_factor: Tensor
         scale = torch.tensor(z_scale_factor, dtype=torch.float32)
@@ -161,6 +166,7 @@ class Diffuser(nn.Module):
         t = self.transport.sample_times(len(data), data.device, generator)
         where = generator.device if generator is not None else data.device
         noise = torch.randn(data.shape, generator=generator, device=where).to(data)
+        noise = self.transport.match(noise, data)
         xt, _ = self.transport.interpolate(noise, data, t)
         dtype = next(self.model.parameters()).dtype
         contexts = {k: v.to(dtype) for k, v in self.contexts(batch, generator).items()}

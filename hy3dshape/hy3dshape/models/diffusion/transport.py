@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 Model = Callable[[Tensor, Tensor], Tensor]
@@ -62,11 +63,12 @@ class Transport:
         train_eps: float,
         sample_eps: float,
         logit_normal: tuple[float, float, float] | None,
+        matched_channels: int = 0,
     ) -> None:
         self.path = PATHS[path_type]
         self.path_type, self.prediction, self.loss_weight = path_type, prediction, loss_weight
         self.train_eps, self.sample_eps = train_eps, sample_eps
-        self.logit_normal = logit_normal
+        self.logit_normal, self.matched_channels = logit_normal, matched_channels
 
     def interval(self, eps: float) -> tuple[float, float]:
         """Times at which prediction and velocity are finite: eps away from the bad ends."""
@@ -86,6 +88,20 @@ class Transport:
             t = torch.randn(batch, generator=generator, device=where)
             t = logit_normal_times(t, *self.logit_normal)
         return (start + (end - start) * t).to(device)
+
+    def match(self, noise: Tensor, data: Tensor) -> Tensor:
+        """The noise (b, n, c) with the vectors of each sample in the order that is nearest to data.
+
+        Least sum of squared distances in the first `matched_channels` channels. A set of
+        independent noise vectors is as likely in any order, so a model without positions learns the
+        same sets, along straighter paths: Klein et al., NeurIPS 2023, arXiv:2306.15030.
+        """
+        if not self.matched_channels:
+            return noise
+        near = slice(None, self.matched_channels)
+        costs = torch.cdist(data[..., near], noise[..., near]).square().cpu().numpy()
+        order = [torch.from_numpy(linear_sum_assignment(cost)[1]) for cost in costs]
+        return noise.gather(1, torch.stack(order).to(noise.device)[..., None].expand_as(noise))
 
     def interpolate(self, noise: Tensor, data: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """x_t and its velocity, for t (b,); noise and data (b, ...)."""
@@ -139,6 +155,7 @@ def create_transport(
     mean: float = 0.0,
     std: float = 1.0,
     shift_scale: float = 1.0,
+    matched_channels: int = 0,
 ) -> Transport:
     """The flow of a configuration.
 
@@ -147,6 +164,8 @@ def create_transport(
         train_eps, sample_eps: distance from the ends of [0, 1] where these are singular; None for
             1e-5 and 1e-3 (VP), 0 (velocity), else 1e-3.
         mean, std, shift_scale: of `logit_normal`; see `logit_normal_times`.
+        matched_channels: how many channels noise and data are matched in, see `Transport.match`;
+            0: not at all. For sets, that is for a denoiser without positions.
 
     Raises:
         ValueError: an unknown name.
@@ -169,6 +188,7 @@ def create_transport(
         train if train_eps is None else train_eps,
         sample if sample_eps is None else sample_eps,
         (mean, std, shift_scale) if train_sample_type == "logit_normal" else None,
+        matched_channels,
     )
 
 

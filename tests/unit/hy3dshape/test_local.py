@@ -1,0 +1,126 @@
+"""The autoencoder whose latents stand at points: what its latents and its field depend on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import trimesh
+from torch import Tensor
+from unit.hy3dshape.fields import sphere
+
+import train_autoencoder as entry
+from hy3dshape.models.autoencoders.autoencoder import CustomShapeVAE
+from hy3dshape.models.autoencoders.local import NEAREST, POSITION_SCALE, LocalAutoEncoder
+from hy3dshape.models.autoencoders.losses import LossWeights, occupancy_iou, sdf_losses
+from hy3dshape.models.autoencoders.sampling import farthest_points, take
+from hy3dshape.models.autoencoders.task import AutoencoderTask
+
+CONFIG = Path(__file__).parents[3] / "hy3dshape" / "configs" / "Autoencoder" / "small.yaml"
+
+
+def on_sphere(*shape: int) -> Tensor:
+    points = torch.randn(*shape, 3)
+    return 0.8 * points / points.norm(dim=-1, keepdim=True)
+
+
+@pytest.fixture
+def model() -> LocalAutoEncoder:
+    torch.manual_seed(0)
+    made = LocalAutoEncoder(1, 32, 16, 8, head_dim=16)
+    torch.nn.init.normal_(made.to_outputs.weight)
+    return made
+
+
+def test_latents_are_farthest_points_and_normalised_features(model: LocalAutoEncoder) -> None:
+    surface = on_sphere(2, 200)
+    latents, loss = model.encode(surface)
+    assert latents.shape == (2, 16, 8)
+    assert torch.equal(loss, torch.zeros(2))
+    at = take(surface, farthest_points(surface, 16))
+    assert torch.equal(latents[..., :3], at * POSITION_SCALE)
+    features = latents[..., 3:]
+    assert features.mean(dim=-1).abs().max() < 1e-5
+    assert features.var(dim=-1, correction=0).sub(1).abs().max() < 1e-3
+    assert torch.equal(model.encode(surface, 7)[0], latents[:, :7])
+
+
+def test_a_latent_sees_its_surroundings_alone_and_not_their_order(model: LocalAutoEncoder) -> None:
+    surface = on_sphere(1, 200)
+    latents = model.encode(surface)[0]
+    others = torch.cat([surface[:, :1], surface[:, 1:].flip(1)], dim=1)
+    torch.testing.assert_close(model.encode(others)[0], latents)
+    near = (surface - surface[:, :1]).norm(dim=-1) < 1.0
+    moved = torch.where(near[..., None], surface, surface * 0.5)
+    assert torch.equal(model.encode(moved)[0][:, 0], latents[:, 0])
+    assert not torch.equal(model.encode(moved)[0], latents)
+
+
+def test_field_is_one_whatever_the_order_of_latents_and_the_batch(model: LocalAutoEncoder) -> None:
+    latents, points = model.encode(on_sphere(3, 200))[0], torch.rand(3, 50, 3) * 2 - 1
+    found = model.decode(latents)(points)
+    assert found.std() > 1e-3
+    torch.testing.assert_close(model.decode(latents.flip(1))(points), found)
+    torch.testing.assert_close(model.decode(latents).item(1)(points[1:2]), found[1:2])
+    assert model.decode(latents[:, : NEAREST - 1])(points).isfinite().all()
+
+
+def test_learns_a_sphere_and_gives_a_closed_mesh_back() -> None:
+    torch.manual_seed(0)
+    vae = CustomShapeVAE(
+        1, 32, surface_size=256, num_latents=16, latent_dim=8, head_dim=16, architecture="local"
+    )
+    optimizer = torch.optim.Adam(vae.parameters(), 5e-3)
+    weights = LossWeights(near=1, surface=0, eikonal=0, occupancy=1)
+    for _ in range(150):
+        batch = {"surface": on_sphere(4, 256)}
+        batch["vol"], batch["near"] = torch.rand(4, 64, 3) * 2 - 1, on_sphere(4, 64) * 1.02
+        for kind in ("vol", "near"):
+            batch[f"{kind}_sdf"] = batch[kind].norm(dim=-1) - 0.8
+        losses = sdf_losses(vae.autoencoder, batch, weights)
+        assert losses["pred"].shape == (4, 128)
+        assert "loss_surface" not in losses
+        optimizer.zero_grad()
+        losses["loss"].backward()
+        optimizer.step()
+    points = torch.rand(4096, 3) * 2 - 1
+    with torch.no_grad():
+        latents = vae.encode(on_sphere(1, 256))
+        assert occupancy_iou(vae.decode(latents)(points[None])[0], sphere(points)) > 0.9
+        mesh = trimesh.Trimesh(*vae.latents2mesh(latents, resolution=32)[0])
+    assert mesh.is_watertight
+    assert mesh.volume == pytest.approx(4 / 3 * torch.pi * 0.8**3, rel=0.1)
+
+
+def test_a_compiled_field_has_no_eikonal_term() -> None:
+    with pytest.raises(ValueError, match="torch_compile: needs eikonal_weight 0"):
+        AutoencoderTask({}, {}, torch_compile=True)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"architecture": "octree"}, "architecture 'octree': expected 'vecset' or 'local'"),
+        ({"bottleneck": "kl"}, "bottleneck normalized"),
+        ({"query_type": "learnable"}, "query_type is point"),
+        ({"latent_dim": 4}, "latent_dim 4: expected 3 of the position"),
+    ],
+)
+def test_what_does_not_fit_is_said(more: dict[str, Any], message: str) -> None:
+    given: dict[str, Any] = {"architecture": "local", "latent_dim": 8} | more
+    with pytest.raises(ValueError, match=message):
+        CustomShapeVAE(1, 32, num_latents=16, head_dim=16, **given)
+    with pytest.raises(ValueError, match="5 surface points, a patch has 32"):
+        LocalAutoEncoder(1, 32, 4, 8, head_dim=16).encode(torch.rand(1, 5, 3))
+
+
+def test_dry_run_counts_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.main(["-c", str(CONFIG), "--dry-run"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    model = LocalAutoEncoder(2, 128, 128, 16, head_dim=32)
+    assert found["parameters"]["trained"] == sum(p.numel() for p in model.parameters())
+    assert found["tokens"] == {"latents": 128, "points": 2048, "queries": 1024}
+    assert found["gflop_per_evaluation"] > 0.1
