@@ -138,8 +138,9 @@ def _with_weights(
         if path is None:
             raise ValueError(
                 f"{given.config}: no weights of the autoencoder: neither"
-                f" first_stage_config.params.pretrained.ckpt_path, nor {AUTOENCODER_FILE} beside it,"
-                f" nor first_stage_model.* in {given.ckpt}; give --autoencoder"
+                " first_stage_config.params.pretrained.ckpt_path, nor"
+                f" {AUTOENCODER_FILE} beside it, nor first_stage_model.* in {given.ckpt};"
+                " give --autoencoder"
             )
         options = named if named and given.autoencoder is None else {}
         params["pretrained"] = {**options, "ckpt_path": str(path)}

@@ -12,6 +12,7 @@ import pytest
 import trimesh
 from PIL import Image
 
+import contact_sheet
 import render_views
 from data_curation import cameras, shading
 from data_curation.meshes import load_arrays
@@ -442,3 +443,19 @@ def test_loader_and_caster_agree_on_quads(tmp_path: Path) -> None:
     assert render(path.parent, tmp_path / "out", *flags) == 0
     mask = np.load(tmp_path / "out" / "quad" / "views.npz")["mask"][0]
     assert mask.mean() == pytest.approx(0.5 / cameras.HALF_WIDTH**2, rel=0.05)
+
+
+def test_contact_sheet(solids: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    views, sheet = tmp_path / "views", tmp_path / "sheet.png"
+    given = ["--input", str(views), "--output", str(sheet), "--columns", "3", "--size", str(SIZE)]
+    assert contact_sheet.main(given) == 1
+    assert "no view_00.png; make it with render_views.py" in capsys.readouterr().err
+    assert render(solids, views) == 0
+    assert contact_sheet.main(["-q", *given]) == 0
+    found = pixels(sheet)
+    assert found.shape == (2 * (SIZE + contact_sheet.CAPTION), 3 * SIZE, 3)
+    for i, first in enumerate(sorted(views.rglob("view_00.png"))):
+        x, y = i % 3 * SIZE, i // 3 * (SIZE + contact_sheet.CAPTION)
+        picture = found[y : y + SIZE, x : x + SIZE]
+        assert np.array_equal(picture, pixels(first))
+        assert found[y + SIZE : y + SIZE + contact_sheet.CAPTION, x : x + SIZE].min() < 128
