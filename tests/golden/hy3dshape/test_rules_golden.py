@@ -8,11 +8,13 @@ from typing import Any
 
 from hy3dshape.output_plan import SUFFIXES, plan_direct, plan_table
 from hy3dshape.utils.trainings.checkpoint_rules import (
+    bare_key,
     loads_conditioner,
+    part_of,
     resume_step,
-    split_key,
-    z_scale_key,
 )
+
+PARTS = {"denoiser": "model.", "conditioner": "cond_stage_model."}
 
 
 def read(golden: Path, name: str) -> dict[str, Any]:
@@ -30,10 +32,11 @@ def test_policies(golden: Path) -> None:
         quirk = name == "gobjaverse/auto"  # the released tool keeps a random class table there
         assert loads_conditioner(*name.split("/")) == (expected or quirk), name
     for key, expected in case["key_split"].items():
-        parts = split_key(key)
-        assert (":".join(parts) if parts else None) == expected, key
+        state = {bare_key(key): 0}
+        found = [f"{name}:{k}" for name, start in PARTS.items() for k in part_of(state, start)]
+        assert found == ([] if expected is None else [expected]), key
     for key, expected in case["z_scale"].items():
-        assert (z_scale_key(["model.a", key]) is None) == (expected is None), key
+        assert (bare_key(key) == "z_scale_factor") == (expected is not None), key
 
 
 def test_output_plan(golden: Path) -> None:

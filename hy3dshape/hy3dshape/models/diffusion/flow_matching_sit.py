@@ -19,7 +19,7 @@ from ... import config
 from ...coercion import unknown
 from ...pipelines import CustomFlowMatchingPipeline
 from ...schedulers import EulerSchedule
-from ...utils.trainings.checkpoint_rules import bare_key
+from ...utils.trainings.checkpoint_rules import bare_key, part_of
 from ...weights import load_strict, read_state
 from .ema import LitEma
 from .transport import Sampler, Transport, create_transport
@@ -339,13 +339,13 @@ class Diffuser(nn.Module):
         own = {k: v for k, v in own.items() if not k.startswith(ignored)}
         scale = own.pop("z_scale_factor", None)
         if self.cond_stage_model is not None and not "cond_stage_model.".startswith(ignored):
-            self.cond_stage_model.load_checkpoint(_part(own, "cond_stage_model."), where)
+            self.cond_stage_model.load_checkpoint(part_of(own, "cond_stage_model."), where)
         elsewhere = ["cond_stage_model."]
         elsewhere += ["first_stage_model."] if self.first_stage_model is None else []
         elsewhere += ["model_ema."] if self.model_ema is None else []
         own = {k: v for k, v in own.items() if not k.startswith(tuple(elsewhere))}
         parts = ("first_stage_model.", "model_ema.")
-        absent = [part for part in parts if not _part(own, part)]
+        absent = [part for part in parts if not part_of(own, part)]
         load_strict(self, own, where, (*ignored, *elsewhere, *absent, "z_scale_factor"))
         if self.model_ema is not None and "model_ema." in absent:
             self.model_ema.restart(self.model)
@@ -400,8 +400,3 @@ def _known(cfg: Node | None, keys: Sequence[str], name: str) -> Node:
         if key not in keys:
             raise unknown(key, keys, f"{WHERE}.{name}")
     return cfg or {}
-
-
-def _part(state: Mapping[str, Tensor], start: str) -> dict[str, Tensor]:
-    """Entries whose keys begin with `start`, without it."""
-    return {k.removeprefix(start): v for k, v in state.items() if k.startswith(start)}

@@ -8,14 +8,13 @@ A checkpoint holds `model.*` (denoiser), `cond_stage_model.*` (conditioner),
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, TypeVar
 
 CLASS_KINDS = ("lvis", "gobjaverse", "class")
 WRAPPERS = ("_forward_module.", "module.")
-PARTS = {"model.": "denoiser", "cond_stage_model.": "conditioner"}
 
-Part = Literal["denoiser", "conditioner"]
+Value = TypeVar("Value")
 
 
 def resume_step(path: str) -> int | None:
@@ -38,15 +37,6 @@ def bare_key(key: str) -> str:
     return key
 
 
-def split_key(key: str) -> tuple[Part, str] | None:
-    """(part, key inside it) of a checkpoint key, None for neither denoiser nor conditioner."""
-    key = bare_key(key)
-    for prefix, part in PARTS.items():
-        if key.startswith(prefix):
-            return part, key.removeprefix(prefix)  # type: ignore[return-value]
-    return None
-
-
-def z_scale_key(keys: Iterable[str]) -> str | None:
-    """The key of the latent scale factor, None when the checkpoint has none."""
-    return next((key for key in keys if bare_key(key) == "z_scale_factor"), None)
+def part_of(state: Mapping[str, Value], start: str) -> dict[str, Value]:
+    """Entries whose keys begin with `start`, without it."""
+    return {k.removeprefix(start): v for k, v in state.items() if k.startswith(start)}
