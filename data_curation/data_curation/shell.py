@@ -29,7 +29,7 @@ def closed_around(mesh: SignedMesh, resolution: int) -> tuple[Floats, Ints, int]
     Args:
         mesh:       any triangles.
         resolution: grid steps along the longest side of the bounding box. A mesh that would need
-            over MAX_POINTS distances gets three quarters of it, and again, until it does not.
+            over MAX_POINTS distances gets as many steps as it can have, three quarters at most.
 
     Returns:
         vertices (n, 3), faces (m, 3): closed, wound outwards; and the resolution.
@@ -37,21 +37,28 @@ def closed_around(mesh: SignedMesh, resolution: int) -> tuple[Floats, Ints, int]
     from skimage.measure import marching_cubes
 
     low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
-    distances = None
-    while distances is None:
+    while True:
         step = float((high - low).max()) / resolution
         origin = low - _MARGIN * step
         blocks = np.ceil(((high - low) / step + 2 * _MARGIN) / _BLOCK).astype(np.int64)
-        distances = _distances(mesh, origin, step, blocks)
-        resolution = resolution if distances is not None else resolution * 3 // 4
+        cells = _near(mesh, origin, step, blocks)
+        if isinstance(cells, np.ndarray):
+            break
+        resolution = int(resolution * min(0.75, np.sqrt(MAX_POINTS / cells)))
+    distances = np.full((blocks * _BLOCK).tolist(), np.float32(_BAND + 1))
+    found = mesh.distance(origin + step * cells) / step
+    distances[tuple(cells.T)] = np.minimum(found, _BAND + 1)
     field = np.where(_outside(distances > 1), distances - 1, np.minimum(distances, 1) - 1)
     field[field == 0] = -np.float32(1e-6)  # no vertex of the surface on one of the grid
     vertices, faces, _, _ = marching_cubes(field, 0.0, gradient_direction="ascent")
     return vertices.astype(np.float64) * step + origin, faces.astype(np.int64), resolution
 
 
-def _distances(mesh: SignedMesh, origin: Floats, step: float, blocks: Ints) -> Grid | None:
-    """Distances in steps at all grid points, _BAND + 1 where over _BAND; None: too many points."""
+def _near(mesh: SignedMesh, origin: Floats, step: float, blocks: Ints) -> Ints | int:
+    """Grid points (k, 3) that may be within _BAND steps; at least how many, if over MAX_POINTS.
+
+    A block near a surface has four or more parts of eight that are near it.
+    """
     cells = np.stack(np.meshgrid(*map(np.arange, blocks), indexing="ij"), axis=-1).reshape(-1, 3)
     size = _BLOCK
     while size > 1:
@@ -60,12 +67,9 @@ def _distances(mesh: SignedMesh, origin: Floats, step: float, blocks: Ints) -> G
         cells = cells[mesh.distance(middle) <= reach]
         cells = (cells[:, None] * 2 + _EIGHT).reshape(-1, 3)
         size //= 2
-        if len(cells) > MAX_POINTS:
-            return None
-    distances = np.full((blocks * _BLOCK).tolist(), _BAND + 1, np.float32)
-    found = mesh.distance(origin + step * cells) / step
-    distances[tuple(cells.T)] = np.minimum(found, _BAND + 1)
-    return distances
+        if len(cells) * size**2 > MAX_POINTS:
+            return len(cells) * size**2
+    return cells
 
 
 def _outside(free: Bools) -> Bools:
