@@ -26,11 +26,15 @@ for part in train val test; do
   python data_curation/make_table.py --input "$output/split/$part.json" --output "$output/$part.csv" --caption mixed
 done
 
-train train_autoencoder.py Autoencoder/small autoencoder model.params.torch_compile=true \
-  "dataset.params.dataset_folder=$output/sdf/train" "dataset.params.val_dataset_folder=$output/sdf/val"
+samples=("dataset.params.dataset_folder=$output/sdf/train" "dataset.params.val_dataset_folder=$output/sdf/val"
+  model.params.torch_compile=true)
+train train_autoencoder.py Autoencoder/small autoencoder "${samples[@]}"
+python hy3dshape/export_model.py --ckpt "$output/autoencoder" --dtype fp32 --output "$output/autoencoder.safetensors"
+train train_autoencoder.py Autoencoder/small_lengths lengths "${samples[@]}" \
+  "model.params.first_stage_config.params.pretrained.ckpt_path=$output/autoencoder.safetensors"
 mkdir -p "$weights"
 cp hy3dshape/weights/small/*.yaml hy3dshape/weights/small/classes.json "$weights"
-python hy3dshape/export_model.py --ckpt "$output/autoencoder" --output "$weights/autoencoder.safetensors"
+python hy3dshape/export_model.py --ckpt "$output/lengths" --output "$weights/autoencoder.safetensors"
 python hy3dshape/evaluate_autoencoder.py --input "$output/sdf/test" -c "$weights/autoencoder.yaml" \
   --output "$output/iou.json"
 

@@ -33,7 +33,10 @@ class LossWeights:
 
 
 def sdf_losses(
-    model: VecSetAutoEncoder | LocalAutoEncoder, batch: Mapping[str, Tensor], weights: LossWeights
+    model: VecSetAutoEncoder | LocalAutoEncoder,
+    batch: Mapping[str, Tensor],
+    weights: LossWeights,
+    num_latents: int | None = None,
 ) -> dict[str, Tensor]:
     """Losses and the prediction on one batch.
 
@@ -43,6 +46,7 @@ def sdf_losses(
             `near_sdf` (b, w); distances negative inside.
         weights: of the terms; with `surface` 0 the field is not evaluated there, with `eikonal` 0
             its gradient is not computed.
+        num_latents: vectors a shape, None: the model's.
 
     Returns:
         Scalars `loss`, `loss_vol`, `loss_near`, `loss_bottleneck` and, unless their weights are 0,
@@ -52,7 +56,7 @@ def sdf_losses(
     surface = batch["surface"][:, : None if weights.surface > 0 else 0]
     queries = torch.cat([batch["vol"], batch["near"], surface], dim=1)
     queries.requires_grad_(weights.eikonal > 0)
-    latents, bottleneck = model.encode(batch["surface"])
+    latents, bottleneck = model.encode(batch["surface"], num_latents)
     pred = model.decode(latents)(queries)
     v, w = batch["vol"].shape[1], batch["near"].shape[1]
     losses = {

@@ -22,6 +22,8 @@ class AutoencoderTask(nn.Module):
         optimizer_cfg: `optimizer` and `scheduler` nodes, as for the diffusion model.
         num_vol_samples: how many of a batch's `points` are volume points; the rest are near ones.
         volume_weight, near_weight, surface_weight, eikonal_weight, occupancy_weight: of the losses.
+        latent_counts: vectors a shape, in training one of these a batch; none: the autoencoder's.
+        freeze_encoder: train the decoder alone, so that latents stay what they are.
         torch_compile: compile the autoencoder; not with an eikonal term, whose second derivative a
             compiled field does not have.
 
@@ -39,12 +41,17 @@ class AutoencoderTask(nn.Module):
         surface_weight: float = 1.0,
         eikonal_weight: float = 1e-3,
         occupancy_weight: float = 0.0,
+        latent_counts: Sequence[int] = (),
+        freeze_encoder: bool = False,
         torch_compile: bool = False,
     ) -> None:
         super().__init__()
         if torch_compile and eikonal_weight > 0:
             raise ValueError("torch_compile: needs eikonal_weight 0")
         self.first_stage_model = config.build(first_stage_config, "model.params.first_stage_config")
+        for part in self.first_stage_model.autoencoder.encoder() if freeze_encoder else ():
+            part.requires_grad_(False)
+        self._counts = tuple(latent_counts)
         self._optimizer_cfg, self._vol = optimizer_cfg, num_vol_samples
         self._losses = torch.compile(sdf_losses) if torch_compile else sdf_losses
         self._weights = LossWeights(
@@ -61,8 +68,13 @@ class AutoencoderTask(nn.Module):
             "vol": points[:, :v], "near": points[:, v:],
             "vol_sdf": labels[:, :v], "near_sdf": labels[:, v:],
         }  # fmt: skip
+        count = None
+        if self.training and self._counts:
+            where = generator.device if generator is not None else points.device
+            drawn = torch.randint(len(self._counts), (), generator=generator, device=where)
+            count = self._counts[int(drawn)]
         with torch.enable_grad():  # for the spatial gradient, in validation too
-            found = self._losses(self.first_stage_model.autoencoder, parts, self._weights)
+            found = self._losses(self.first_stage_model.autoencoder, parts, self._weights, count)
         logs = {k: v for k, v in found.items() if k.startswith("loss_")}
         pred = found["pred"].detach()
         logs["iou_vol"] = occupancy_iou(pred[:, :v], labels[:, :v]).mean()
@@ -87,7 +99,8 @@ class AutoencoderTask(nn.Module):
     def optimizer(self, lr: float) -> torch.optim.Optimizer:
         node = self._optimizer_cfg["optimizer"]
         where = "model.params.optimizer_cfg.optimizer"
-        made: torch.optim.Optimizer = config.build(node, where, params=self.parameters(), lr=lr)
+        trained = [p for p in self.parameters() if p.requires_grad]
+        made: torch.optim.Optimizer = config.build(node, where, params=trained, lr=lr)
         return made
 
     def lr_factor(self, steps: int) -> Callable[[int], float]:
