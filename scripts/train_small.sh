@@ -30,11 +30,11 @@ samples=("dataset.params.dataset_folder=$output/sdf/train" "dataset.params.val_d
   model.params.torch_compile=true)
 train train_autoencoder.py Autoencoder/small autoencoder "${samples[@]}"
 python hy3dshape/export_model.py --ckpt "$output/autoencoder" --dtype fp32 --output "$output/autoencoder.safetensors"
-train train_autoencoder.py Autoencoder/small_lengths lengths "${samples[@]}" \
+train train_autoencoder.py Autoencoder/small_finer finer "${samples[@]}" \
   "model.params.first_stage_config.params.pretrained.ckpt_path=$output/autoencoder.safetensors"
 mkdir -p "$weights"
 cp hy3dshape/weights/small/*.yaml hy3dshape/weights/small/classes.json "$weights"
-python hy3dshape/export_model.py --ckpt "$output/lengths" --output "$weights/autoencoder.safetensors"
+python hy3dshape/export_model.py --ckpt "$output/finer" --output "$weights/autoencoder.safetensors"
 python hy3dshape/evaluate_autoencoder.py --input "$output/sdf/test" -c "$weights/autoencoder.yaml" \
   --output "$output/iou.json"
 

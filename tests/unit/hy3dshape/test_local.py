@@ -96,13 +96,12 @@ def test_learns_a_sphere_and_gives_a_closed_mesh_back() -> None:
     assert mesh.volume == pytest.approx(4 / 3 * torch.pi * 0.8**3, rel=0.1)
 
 
-def test_decoder_alone_is_trained_for_other_numbers_of_latents() -> None:
+def test_training_draws_the_number_of_latents() -> None:
     torch.manual_seed(0)
     node = config.load_config(CONFIG)["model"]["params"]
     node["first_stage_config"]["params"] |= {"model_dim": 32, "head_dim": 16, "num_latents": 16}
-    task = AutoencoderTask(**node | {"latent_counts": [8], "freeze_encoder": True}).train()
+    task = AutoencoderTask(**node | {"latent_counts": [8]}).train()
     model = task.first_stage_model.autoencoder
-    before = {k: v.clone() for k, v in model.state_dict().items()}
     points, labels = torch.rand(2, 512, 3), torch.rand(2, 512) - 0.5
     batch = {"surface": on_sphere(2, 64), "points": points, "labels": labels}
     torch.nn.init.normal_(model.to_outputs.weight)
@@ -112,12 +111,6 @@ def test_decoder_alone_is_trained_for_other_numbers_of_latents() -> None:
     weights = LossWeights(near=1, surface=0, eikonal=0, occupancy=1)
     assert torch.equal(loss, sdf_losses(model, parts, weights, 8)["loss"])
     assert not torch.equal(task.eval()(batch)[0], loss)
-    optimizer = task.optimizer(1e-2)
-    loss.backward()
-    optimizer.step()
-    changed = {k for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
-    latents = ("point_embed", "offset_embed", "patch", "pool", "encoder_ff", "to_latents")
-    assert changed == {k for k in before if not k.startswith(latents)}
 
 
 def test_a_compiled_field_has_no_eikonal_term() -> None:
@@ -138,8 +131,8 @@ def test_what_does_not_fit_is_said(more: dict[str, Any], message: str) -> None:
     given: dict[str, Any] = {"architecture": "local", "latent_dim": 8} | more
     with pytest.raises(ValueError, match=message):
         CustomShapeVAE(1, 32, num_latents=16, head_dim=16, **given)
-    with pytest.raises(ValueError, match="5 surface points, a patch has 32"):
-        LocalAutoEncoder(1, 32, 4, 8, head_dim=16).encode(torch.rand(1, 5, 3))
+    with pytest.raises(ValueError, match="63 surface points: expected 64 or more"):
+        LocalAutoEncoder(1, 32, 4, 8, head_dim=16).encode(torch.rand(1, 63, 3))
 
 
 def test_dry_run_counts_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ from .sampling import farthest_points, take
 from .vecset import Block, FeedForward, PointEmbed, PreNorm
 
 POSITION_SCALE = 2.0  # positions in latents: about unit variance
-PATCH = 32  # surface points a latent is made of
+PATCH = 64  # a latent is made of this part of the surface points
 NEAREST = 4  # latents that make the field at a point
 RADIUS = 0.2  # in which patches and planes have numbers around 1
 HIDDEN = 64
@@ -75,13 +75,14 @@ class LocalAutoEncoder(nn.Module):
         """Latents (b, m, c) of clouds (b, n, 3), and a loss of 0 (b).
 
         Raises:
-            ValueError: fewer points than a patch or than latents.
+            ValueError: fewer points than PATCH or than latents.
         """
-        if surface.shape[1] < PATCH:
-            raise ValueError(f"{surface.shape[1]} surface points, a patch has {PATCH}")
+        size = surface.shape[1] // PATCH
+        if size < 1:
+            raise ValueError(f"{surface.shape[1]} surface points: expected {PATCH} or more")
         at = take(surface, farthest_points(surface, num_latents or self.num_latents))
-        rows = torch.cdist(at, surface).topk(PATCH, largest=False, sorted=False).indices
-        near = take(surface, rows.flatten(1)).unflatten(1, rows.shape[1:])  # (b, m, PATCH, 3)
+        rows = torch.cdist(at, surface).topk(size, largest=False, sorted=False).indices
+        near = take(surface, rows.flatten(1)).unflatten(1, rows.shape[1:])  # (b, m, size, 3)
         a, gate = self.offset_embed((near - at[:, :, None]) / RADIUS).chunk(2, dim=-1)
         each = self.patch(a * F.gelu(gate))
         pooled = torch.cat([each.amax(dim=2), each.mean(dim=2)], dim=-1)
@@ -89,13 +90,6 @@ class LocalAutoEncoder(nn.Module):
         z = self.to_latents(x + self.encoder_ff(x))
         z = F.layer_norm(z, z.shape[-1:], eps=self.bottleneck_eps)
         return torch.cat([at * POSITION_SCALE, z], dim=-1), z.new_zeros(len(z))
-
-    def encoder(self) -> tuple[nn.Module, ...]:
-        """The parts that latents depend on."""
-        return (
-            self.point_embed, self.offset_embed, self.patch, self.pool, self.encoder_ff,
-            self.to_latents,
-        )  # fmt: skip
 
     def decode(self, latents: Tensor) -> LocalField:
         """The field of latents (b, m, c); the decoder stack runs here, once."""

@@ -179,11 +179,6 @@ class VecSetAutoEncoder(nn.Module):
             raise ValueError(f"{count} latents: learned queries are exactly {self.num_latents}")
         return self.bottleneck.pre(self.cross_attend_blocks(x, self.point_embed(surface)))
 
-    def encoder(self) -> tuple[nn.Module, ...]:
-        """The parts that latents depend on; the bottleneck's way back is one with them."""
-        queries = (self.latents,) if hasattr(self, "latents") else ()
-        return (self.point_embed, self.cross_attend_blocks, self.bottleneck, *queries)
-
     def decode(self, latents: Tensor) -> Field:
         """The field of latents (b, m, c); the decoder stack runs here, once."""
         x = self.bottleneck.post(latents)
