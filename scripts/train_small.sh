@@ -2,6 +2,7 @@
 # Trains the small model of hy3dshape/weights/small from nothing: 6,000 made shapes, their samples,
 # the autoencoder, latents, a denoiser for captions and, from that one, one for classes. What is
 # done is skipped, so a killed run goes on where it was.
+# Weights lie in OUTPUT/weights in the end; their configurations are in hy3dshape/weights/small.
 #   bash scripts/train_small.sh [OUTPUT, default runs/small]
 set -euo pipefail
 output=$(realpath -m -- "${1:-"$(dirname "$0")/../runs/small"}")
@@ -33,7 +34,7 @@ python hy3dshape/export_model.py --ckpt "$output/autoencoder" --dtype fp32 --out
 train train_autoencoder.py Autoencoder/small_finer finer "${samples[@]}" \
   "model.params.first_stage_config.params.pretrained.ckpt_path=$output/autoencoder.safetensors"
 mkdir -p "$weights"
-cp hy3dshape/weights/small/*.yaml hy3dshape/weights/small/classes.json "$weights"
+cp hy3dshape/weights/small/autoencoder.yaml "$weights"
 python hy3dshape/export_model.py --ckpt "$output/finer" --output "$weights/autoencoder.safetensors"
 python hy3dshape/evaluate_autoencoder.py --input "$output/sdf/test" -c "$weights/autoencoder.yaml" \
   --output "$output/iou.json"

@@ -10,12 +10,10 @@ and parts that cannot be seen from outside vanish, and all else grows by one ste
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .signed import Bools, SignedMesh
 from .solids import Floats, Ints
 
-Grid = NDArray[np.float32]
 _MARGIN = 4  # grid steps between the bounding box and the border of the grid
 _BAND = 2.0  # steps from a triangle within which distances are computed
 MAX_POINTS = 600_000  # distances of one grid: two to five seconds

@@ -23,7 +23,7 @@ PATCH = 64  # a latent is made of this part of the surface points
 NEAREST = 4  # latents that make the field at a point
 RADIUS = 0.2  # in which patches and planes have numbers around 1
 HIDDEN = 64
-HEADS = 4
+HEADS = 4  # weights of a latent, each for a share of HIDDEN
 
 
 class LocalAutoEncoder(nn.Module):
@@ -80,7 +80,8 @@ class LocalAutoEncoder(nn.Module):
         size = surface.shape[1] // PATCH
         if size < 1:
             raise ValueError(f"{surface.shape[1]} surface points: expected {PATCH} or more")
-        at = take(surface, farthest_points(surface, num_latents or self.num_latents))
+        count = self.num_latents if num_latents is None else num_latents
+        at = take(surface, farthest_points(surface, count))
         rows = torch.cdist(at, surface).topk(size, largest=False, sorted=False).indices
         near = take(surface, rows.flatten(1)).unflatten(1, rows.shape[1:])  # (b, m, size, 3)
         a, gate = self.offset_embed((near - at[:, :, None]) / RADIUS).chunk(2, dim=-1)
@@ -104,7 +105,8 @@ class LocalAutoEncoder(nn.Module):
 class LocalField:
     """Signed distance of a batch of shapes, negative inside: (b, q, 3) -> (b, q).
 
-    Holds the positions (b, m, 3), planes (b, m, 4 p) and weights (b, m, 1) of the latents.
+    Holds the positions (b, m, 3) of the latents and their planes (b, m, 4 p), the first HEADS of
+    which weigh a latent against its neighbours.
     """
 
     def __init__(self, model: LocalAutoEncoder, at: Tensor, planes: Tensor) -> None:

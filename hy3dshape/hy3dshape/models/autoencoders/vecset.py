@@ -170,7 +170,7 @@ class VecSetAutoEncoder(nn.Module):
         Raises:
             ValueError: another number of latents than was learned, or more than points.
         """
-        count = num_latents or self.num_latents
+        count = self.num_latents if num_latents is None else num_latents
         if not hasattr(self, "latents"):
             x = self.point_embed(take(surface, farthest_points(surface, count)))
         elif count == self.num_latents:

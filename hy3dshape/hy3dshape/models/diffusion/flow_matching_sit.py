@@ -104,10 +104,7 @@ class Diffuser(nn.Module):
         self.model: Any = _build(denoiser_cfg, "denoiser_cfg")
         self._build_flow(_known(scheduler_cfg, ("transport", "sampler"), "scheduler_cfg"))
         if self.transport.matched_channels and getattr(self.model, "pos_embed", None) is not None:
-            raise ValueError(
-                f"{WHERE}.scheduler_cfg.transport: matched_channels needs a denoiser of sets;"
-                f" set {WHERE}.denoiser_cfg.params.use_pos_emb false"
-            )
+            raise ValueError(f"{WHERE}: matched_channels needs a denoiser of sets: no use_pos_emb")
         self._build_average(_known(ema_config, EMA_KEYS, "ema_config"))
         self.z_scale_factor: Tensor
         scale = torch.tensor(z_scale_factor, dtype=torch.float32)
