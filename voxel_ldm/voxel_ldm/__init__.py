@@ -1,0 +1,1 @@
+"""Voxel grids: autoencoder, latent diffusion, score distillation, evaluation."""
