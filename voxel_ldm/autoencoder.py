@@ -1,0 +1,41 @@
+"""Train the autoencoder of occupancy grids.
+
+Example: python autoencoder.py --dataset_path data/hdf5_data --ckpt_path runs/autoencoder
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from voxel_ldm import cli
+
+
+@cli.guarded
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = cli.parser(__doc__, "device", "seed")
+    add = parser.add_argument
+    add("-c", "--config", type=Path, help="YAML with autoencoder: and training:")
+    add("--dataset_path", type=Path, default=Path("data/hdf5_data"),
+        help="folder of load_data.py (default data/hdf5_data)")  # fmt: skip
+    add("--ckpt_path", type=Path, default=Path("results/autoencoder"),
+        help="folder of the run, gone on with if there is one (default results/autoencoder)")  # fmt: skip
+    add("--categories", nargs="+", help="of the dataset (default all)")
+    same = {"default": argparse.SUPPRESS}
+    add("--batch_size", type=int, **same, help="of each process (default 64)")
+    add("--num_epochs", type=int, dest="epochs", **same, help="passes over the data (default 600)")
+    add("--lr", type=float, **same, help="peak rate of Adam (default 0.001)")
+    add("--pos_weight", type=float, **same, help="weight of occupied cells (default 1)")
+    add("--precision", choices=("no", "bf16", "fp16"), **same, help="mixed precision (default no)")
+    args = parser.parse_args(argv)
+    cli.set_up_logging(args)
+    from voxel_ldm.recipes import train_autoencoder
+
+    figures = train_autoencoder(args)
+    print("  ".join(f"{name} = {value:.4f}" for name, value in figures.items()))
+    return cli.OK
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
