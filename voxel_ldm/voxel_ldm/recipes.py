@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import logging
 import math
 from collections.abc import Iterator, Mapping
@@ -62,7 +63,12 @@ def train_autoencoder(args: argparse.Namespace) -> dict[str, float]:
         return {k: v / min(len(val), VALIDATED) for k, v in sums.items()}
 
     output = args.ckpt_path
-    settings = {"model": given, "training": recipe, "categories": categories, "grids": len(train)}
+    settings = {
+        "model": given,
+        "training": _deciding(recipe),
+        "categories": categories,
+        "grids": len(train),
+    }
     run = Run(model, step, len(train), _options(recipe, args, output, len(train)), settings,
               None if val is None else validate,
               lambda used: save_autoencoder(output / "autoencoder.safetensors", used, given))  # fmt: skip
@@ -109,11 +115,13 @@ def train_denoiser(args: argparse.Namespace) -> dict[str, float]:
     objective = Objective(model.network, model.schedule, recipe["cfg_dropout"])
     output = args.output
 
-    def export(used: nn.Module) -> None:
-        model.network.load_state_dict(used.network.state_dict())
-        save_denoiser(output / "denoiser.safetensors", model)
+    shipped = copy.deepcopy(model)  # what is exported must not change what is trained
 
-    settings = {**model.config, "training": recipe, "latents": len(latents)}
+    def export(used: nn.Module) -> None:
+        shipped.network.load_state_dict(used.network.state_dict())
+        save_denoiser(output / "denoiser.safetensors", shipped)
+
+    settings = {**model.config, "training": _deciding(recipe), "latents": len(latents)}
     options = _options(recipe, args, output, len(latents))
     run = Run(objective, step, len(latents), options, settings, held and validate, export)
     return _finish(run, settings)
@@ -144,6 +152,11 @@ def _recipe(
     flags = {*base, "precision", "log_every"}
     given = {k: v for k, v in vars(args).items() if k in flags}
     return {**base, **section, **given}
+
+
+def _deciding(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a recipe changes a weight."""
+    return {k: v for k, v in recipe.items() if k not in ("save_every", "log_every")}
 
 
 def _options(recipe: Mapping[str, Any], args: argparse.Namespace, output: Path, n: int) -> Options:

@@ -12,7 +12,7 @@ SECTIONS = {
     "network": {"width", "multipliers", "blocks", "attention", "dropout"},
     "schedule": {"steps", "beta_1", "beta_T", "kind", "prediction"},
     "training": {"epochs", "batch_size", "lr", "warmup_steps", "decay", "gradient_clip",
-                 "ema_decay", "precision", "pos_weight", "cfg_dropout", "mirror"},
+                 "ema_decay", "precision", "save_every", "log_every", "pos_weight", "cfg_dropout", "mirror"},
 }  # fmt: skip
 
 
