@@ -116,6 +116,24 @@ def open_npy(path: Path) -> NDArray[Any]:
     return array
 
 
+def each_grid(path: Path, limit: int | None = None) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Id and (r, r, r) values in [0, 1] of each of the first grids; one is read at a time.
+
+    Raises:
+        OSError, ValueError: as `read_grids` with a threshold.
+    """
+    if path.suffix == ".npy":
+        array = open_npy(path)
+        for i, name in enumerate(_beside(path, len(array))["ids"][:limit]):
+            grid = np.asarray(array[i : i + 1])
+            _check_values(path, grid, i, 0.0)
+            yield name, grid[0].astype(np.float32)
+    else:
+        grids = read_grids(path)
+        for i, name in enumerate(grids.ids[:limit]):
+            yield name, grids.unpack(i)[0].astype(np.float32)
+
+
 def _read_npy(path: Path, threshold: float | None) -> Grids:
     if threshold is not None and not 0 <= threshold < 1:
         raise ValueError(f"threshold {threshold}: expected 0 or more and less than 1")
