@@ -32,7 +32,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from voxel_ldm import cli, files
 
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from voxel_ldm.chamfer import Cells
+    from voxel_ldm.sets import Shapes
+
+    Sums = dict[str, NDArray[np.int64]]
 
 METRICS = ("jsd", "jsd2", "mmd", "cov", "1nna", "pr")
 ALONE = {"jsd", "jsd2"}  # need no distances
@@ -84,11 +87,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.output and not set(args.metrics) - ALONE:
         parser.error("--output writes distances, which jsd and jsd2 do not need; add mmd")
     cli.set_up_logging(args)
-    paths = args.reference or _default_reference(args.dataset_path, args.category)
+    from voxel_ldm.sets import check_alike, default_reference, read_set
+
+    paths = args.reference or default_reference(args.dataset_path, args.category)
     if args.output and args.output.resolve() in {p.resolve() for p in (args.samples, *paths)}:
         parser.error("--output must not be an input")
-    gen, ref = _read([args.samples], args.threshold), _read(paths, None)
-    _same_resolution(gen, ref)
+    gen, ref = read_set([args.samples], args.threshold), read_set(paths)
+    check_alike(gen, ref)
     result = evaluate(args, gen, ref)
     if args.json:
         json.dump(result, sys.stdout, indent=1, ensure_ascii=False, allow_nan=False)
@@ -96,63 +101,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         print(_text(result))
     return cli.OK
-
-
-def _default_reference(folder: Path, category: str) -> list[Path]:
-    """The test and the validation set of a category. Raises ValueError: none, or two of one."""
-    found = []
-    for split in ("test", "val"):
-        stem = f"{category}_voxels_{split}"
-        both = [p for p in (folder / f"{stem}.npz", folder / f"{stem}.npy") if p.is_file()]
-        if not both:
-            raise ValueError(
-                f"{folder / stem}: no .npz or .npy; make it with load_data.py, or give "
-                "--dataset_path or --reference"
-            )
-        if len(both) > 1:
-            raise ValueError(f"{both[0]} and {both[1].name}: which? give --reference")
-        found += both
-    return found
-
-
-class Shapes(NamedTuple):
-    """A set of shapes: where it is from, ids, occupied cells."""
-
-    paths: list[Path]
-    ids: list[str]
-    cells: Cells
-
-
-def _read(paths: Sequence[Path], threshold: float | None) -> Shapes:
-    """The grids of all files; an id that stands in several gets the name of its file."""
-    from voxel_ldm.chamfer import find_cells, join
-    from voxel_ldm.grids import read_grids
-
-    ids: list[list[str]] = []
-    cells: Cells | None = None
-    for path in paths:
-        grids = read_grids(path, threshold)
-        try:
-            own = find_cells(grids.packed, grids.resolution, grids.ids)
-            cells = join(cells, own) if cells else own
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
-        ids.append(grids.ids)
-    names = [name for part in ids for name in part]
-    if len(set(names)) < len(names):
-        pairs = zip(paths, ids, strict=True)
-        names = [f"{path.stem}/{name}" for path, part in pairs for name in part]
-    assert cells is not None
-    return Shapes(list(paths), names, cells)
-
-
-def _same_resolution(gen: Shapes, ref: Shapes) -> None:
-    mine, theirs = gen.cells.resolution, ref.cells.resolution
-    if mine != theirs:
-        raise ValueError(
-            f"{gen.paths[0]}: {mine}^3, {ref.paths[0]}: {theirs}^3; expected one resolution: "
-            f"make the reference with load_data.py --resolution {mine}"
-        )
 
 
 def evaluate(args: argparse.Namespace, gen: Shapes, ref: Shapes) -> dict[str, Any]:
@@ -169,20 +117,21 @@ def evaluate(args: argparse.Namespace, gen: Shapes, ref: Shapes) -> dict[str, An
     if asked <= ALONE:
         return result
     sums = _sums(gen.cells, ref.cells, bool(asked & WITHIN), args)
-    gg, gr, rr = distances(sums, gen.cells, ref.cells)
+    cd = _distances(sums, gen.cells, ref.cells)
+    between = cd["gr"]
     if "mmd" in asked:
-        result["mmd"] = scores.minimum_matching_distance(gr)
+        result["mmd"] = scores.minimum_matching_distance(between)
     if "cov" in asked:
-        result["cov"], matched = scores.coverage(gr)
+        result["cov"], matched = scores.coverage(between)
         result["matched"] = len(matched)
-    smaller = min(gr.shape)
     if "1nna" in asked:
-        result["one_nna"] = scores.one_nna(gg, gr, rr) if smaller > 1 else None
+        result["one_nna"] = scores.one_nna(**cd) if min(between.shape) > 1 else None
     if "pr" in asked:
-        made = scores.precision_recall(gg, gr, rr, args.k)._asdict() if smaller > args.k else {}
+        enough = min(between.shape) > args.k
+        made = scores.precision_recall(**cd, k=args.k)._asdict() if enough else {}
         result |= {key: made.get(key) for key in scores.PrecisionRecall._fields} | {"k": args.k}
     if args.output:
-        _write(args, gen, ref, gr, sums, result)
+        _write(args, gen, ref, between, sums, result)
     return result
 
 
@@ -200,33 +149,33 @@ def _about(args: argparse.Namespace, gen: Shapes, ref: Shapes) -> dict[str, Any]
     }
 
 
-def _sums(gen: Cells, ref: Cells, within: bool, args: argparse.Namespace) -> NDArray[np.int64]:
-    """(n + m, n + m) distance sums of all to all, generated first; -1 where not `within`."""
-    import numpy as np
+def _sums(gen: Cells, ref: Cells, within: bool, args: argparse.Namespace) -> Sums:
+    """Distance sums from one set to another: gr, rg, and with `within` gg and rr."""
     from tqdm import tqdm
 
     from voxel_ldm.chamfer import distance_sums, join
 
-    n, total = len(gen), len(gen) + len(ref)
-    threads = args.threads or os.cpu_count() or 1
+    n, threads = len(gen), args.threads or os.cpu_count() or 1
     silent = True if args.quiet else None
-    with tqdm(total=total, desc="distances", disable=silent, unit="shape") as bar:
-        if within:
-            both = join(gen, ref)
-            return distance_sums(both, both, threads, bar.update)
-        made = np.full((total, total), -1, np.int64)
-        made[:n, n:] = distance_sums(gen, ref, threads, bar.update)
-        made[n:, :n] = distance_sums(ref, gen, threads, bar.update)
-        return made
+    with tqdm(total=n + len(ref), desc="distances", disable=silent, unit="shape") as bar:
+        if not within:
+            pairs = {"gr": (gen, ref), "rg": (ref, gen)}
+            return {key: distance_sums(a, b, threads, bar.update) for key, (a, b) in pairs.items()}
+        both = join(gen, ref)
+        made = distance_sums(both, both, threads, bar.update)
+    return {"gg": made[:n, :n], "gr": made[:n, n:], "rg": made[n:, :n], "rr": made[n:, n:]}
 
 
-def distances(sums: NDArray[np.int64], gen: Cells, ref: Cells) -> list[NDArray[np.float64]]:
-    """Chamfer distances within the generated, (n, m) of generated to reference, within these."""
+def _distances(sums: Sums, gen: Cells, ref: Cells) -> dict[str, NDArray[np.float64]]:
+    """Chamfer distances gr (n, m) and, where there are sums, gg (n, n) and rr (m, m)."""
     from voxel_ldm.chamfer import chamfer
 
-    n = len(gen)
-    g, r = (slice(n), gen), (slice(n, None), ref)
-    return [chamfer(sums[i, j], sums[j, i], a, b) for (i, a), (j, b) in ((g, g), (g, r), (r, r))]
+    sets = {"g": gen, "r": ref}
+    return {
+        key: chamfer(sums[key], sums[key[::-1]], sets[key[0]], sets[key[1]])
+        for key in ("gg", "gr", "rr")
+        if key in sums
+    }
 
 
 def _write(
@@ -234,12 +183,11 @@ def _write(
     gen: Shapes,
     ref: Shapes,
     cd: NDArray[np.float64],
-    sums: NDArray[np.int64],
+    sums: Sums,
     result: dict[str, Any],
 ) -> None:
     import numpy as np
 
-    n = len(gen.ids)
     with files.replacing(args.output) as temporary:
         np.savez_compressed(
             temporary,
@@ -249,8 +197,8 @@ def _write(
             reference_cells=ref.cells.counts,
             resolution=np.array(gen.cells.resolution),
             chamfer=cd,
-            sum_gen_to_ref=sums[:n, n:],
-            sum_ref_to_gen=sums[n:, :n].T,
+            sum_gen_to_ref=sums["gr"],
+            sum_ref_to_gen=sums["rg"].T,
         )
     settings = {key: result[key] for key in ("category", "resolution", "threshold")}
     counts = {key: result[key] for key in ("n_generated", "n_reference")}
