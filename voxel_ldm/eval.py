@@ -84,6 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--k must be 1 or more, --threads 0 or more")
     if args.output and args.output.suffix != ".npz":
         parser.error(f"--output {args.output}: expected a name that ends in .npz")
+    if args.threshold is not None and args.samples.suffix == ".npz":
+        parser.error("--threshold is for probabilities (.npy); a table holds 0 and 1")
     if args.output and not set(args.metrics) - ALONE:
         parser.error("--output writes distances, which jsd and jsd2 do not need; add mmd")
     cli.set_up_logging(args)

@@ -88,8 +88,8 @@ def check_alike(first: Shapes, second: Shapes) -> None:
         raise ValueError(
             f"{places}: {mine}^3 and {theirs}^3; make both with one --resolution of load_data.py"
         )
-    for key in first.made.keys() & second.made.keys():
-        if first.made[key] != second.made[key]:
+    for key in MADE_BY:
+        if key in first.made and key in second.made and first.made[key] != second.made[key]:
             raise ValueError(
                 f"{places}: made with {key} {first.made[key]!r} and {second.made[key]!r}; their "
                 "distances mean nothing; make both alike with load_data.py"
