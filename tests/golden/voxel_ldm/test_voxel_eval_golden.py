@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import golden_folder
 
 from voxel_ldm.chamfer import chamfer, distance_sums, find_cells
 from voxel_ldm.scores import coverage, js_divergence, minimum_matching_distance
@@ -20,8 +19,9 @@ Case = dict[str, np.ndarray]
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "case" not in metafunc.fixturenames:
         return
+    golden = metafunc.config.rootpath / metafunc.config.getoption("--golden")
     found, ids = [], []
-    for path in sorted((golden_folder(metafunc.config) / "voxel_ldm").glob("*.npz")):
+    for path in sorted(golden.glob("voxel_ldm/*.npz")):
         with np.load(path, allow_pickle=False) as archive:
             content = {key: archive[key] for key in archive.files}
         names = [key.removesuffix("_res") for key in content if key.endswith("_res")]
