@@ -85,15 +85,21 @@ def of_mesh(
 
 
 def filled(grid: Grid) -> Grid:
-    """The grid with all cells set that cannot be reached from its border over faces of free cells.
+    """The grid with all cells set that the surface and the ground under it shut in.
 
-    The surface has to be closed at the size of a cell only: gaps narrower than one do not count,
-    and neither do faces that are turned or doubled. Cavities inside are filled as well.
+    Those are the cells that cannot be reached over faces of free cells from the border of the grid,
+    from below not at all: the lowest layer with a set cell (the second axis is up) stands on the
+    ground, so that furniture without a bottom is solid. The surface has to be closed at the size of
+    a cell only; faces that are turned or doubled do not count. Cavities are filled as well.
     """
     from scipy.ndimage import label
 
-    names, _ = label(np.pad(grid == 0, 1, constant_values=True))
-    return np.asarray(names != names[0, 0, 0], np.uint8)[1:-1, 1:-1, 1:-1]
+    low = int(np.flatnonzero(grid.any(axis=(0, 2)))[0])
+    above = np.pad(grid[:, low:] == 0, ((1, 1), (0, 1), (1, 1)), constant_values=True)
+    names, _ = label(above)
+    made = grid.copy()
+    made[:, low:] = (names != names[0, 0, 0])[1:-1, :-1, 1:-1]
+    return made
 
 
 def _refuse_flat(low: NDArray[Any], high: NDArray[Any]) -> None:

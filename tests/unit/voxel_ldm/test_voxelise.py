@@ -175,3 +175,14 @@ def test_filling_goes_over_faces_and_takes_cavities() -> None:
     assert filled(grid)[2:5, 2:5, 2:5].all() and not filled(grid)[1, 1, 2]
     grid[1, 2, 2] = 0
     assert not filled(grid)[2:5, 2:5, 2:5].any()
+
+
+def test_the_ground_shuts_a_shape_without_a_bottom_but_not_the_room_under_a_table() -> None:
+    grid = np.zeros((9, 9, 9), np.uint8)
+    grid[2:7, 3:8, 2:7] = 1
+    grid[3:6, 3:7, 3:6] = 0  # open below, its lowest layer at height 3
+    assert filled(grid).sum() == 5**3
+    table = np.zeros((9, 9, 9), np.uint8)
+    table[:, 7] = 1
+    table[::8, :, ::8] = 1
+    assert np.array_equal(filled(table), table)
