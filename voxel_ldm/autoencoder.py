@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--dataset_path", type=Path, default=Path("data/hdf5_data"),
         help="folder of load_data.py (default data/hdf5_data)")  # fmt: skip
     add("--ckpt_path", type=Path, default=Path("results/autoencoder"),
-        help="folder of the run, gone on with if there is one (default results/autoencoder)")  # fmt: skip
+        help="of the run, gone on with if there is one (default results/autoencoder)")  # fmt: skip
     add("--categories", nargs="+", help="of the dataset (default all)")
     same = {"default": argparse.SUPPRESS}
     add("--batch_size", type=int, **same, help="of each process (default 64)")

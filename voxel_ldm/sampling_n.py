@@ -30,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     scale = guidance(args, 2.0)
     models = settle(args)
     from tqdm import tqdm
+
     from voxel_ldm.diffusion import sample
     from voxel_ldm.drawing import origin, write_samples
 

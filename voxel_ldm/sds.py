@@ -27,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cli.set_up_logging(args)
     autoencoder, denoiser = settle(args)
     from tqdm import tqdm
+
     from voxel_ldm.diffusion import distil
     from voxel_ldm.drawing import origin, write_samples
 

@@ -1,6 +1,6 @@
 """Files of models and of runs. Nothing but tensors and plain values is ever unpickled.
 
-A model's file is a safetensors file whose metadata says how to build it: `kind` and `config` (JSON).
+A model's file is a safetensors file whose metadata says how to build it: `kind` and `config`.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ def _load(path: Path, kind: str, build: Any) -> Any:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(
-            f"{path}: not a safetensors file, or damaged ({error}); pickled checkpoints are not read,"
-            " since loading them runs what is in them"
+            f"{path}: not a safetensors file, or damaged ({error}); pickled checkpoints are not"
+            " read, since loading them runs what is in them"
         ) from error
     if told.get("kind") != kind:
         raise ValueError(f"{path}: holds {told.get('kind', 'other weights')!r}, expected {kind!r}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,10 @@ from torch import Tensor
 from .checkpoints import Denoiser, load_autoencoder, load_denoiser
 from .files import (
     Journal,
-    replacing,
-    run_path,
     read_json,
+    replacing,
     require_same,
+    run_path,
     sha256,
     write_failures,
     write_run,

@@ -28,6 +28,7 @@ PARAMETERS = {f.name for f in fields(Options)}
 AUTOENCODER = {"epochs": 600, "batch_size": 64, "lr": 1e-3, "pos_weight": 1.0, "mirror": False}
 DENOISER = {"epochs": 1000, "batch_size": 16, "lr": 2e-4, "warmup_steps": 200, "gradient_clip": 1.0,
             "ema_decay": 0.999, "cfg_dropout": 0.1, "mirror": False}  # fmt: skip
+WEIGHTS = "autoencoder.safetensors"
 CHUNK = 32  # grids encoded or validated at once
 VALIDATED = 512  # rows of validation at most
 
@@ -71,7 +72,7 @@ def train_autoencoder(args: argparse.Namespace) -> dict[str, float]:
     }
     run = Run(model, step, len(train), _options(recipe, args, output, len(train)), settings,
               None if val is None else validate,
-              lambda used: save_autoencoder(output / "autoencoder.safetensors", used, given))  # fmt: skip
+              lambda used: save_autoencoder(output / WEIGHTS, used, given))  # fmt: skip
     return _finish(run, settings)
 
 

@@ -12,7 +12,8 @@ SECTIONS = {
     "network": {"width", "multipliers", "blocks", "attention", "dropout"},
     "schedule": {"steps", "beta_1", "beta_T", "kind", "prediction"},
     "training": {"epochs", "batch_size", "lr", "warmup_steps", "decay", "gradient_clip",
-                 "ema_decay", "precision", "save_every", "log_every", "pos_weight", "cfg_dropout", "mirror"},
+                 "ema_decay", "precision", "save_every", "log_every", "pos_weight", "cfg_dropout",
+                 "mirror"},
 }  # fmt: skip
 
 
@@ -51,8 +52,8 @@ def read_config(path: Path | None) -> dict[str, dict[str, Any]]:
 def _known(name: object, names: Mapping[str, object] | set[str], place: str) -> None:
     if name not in names:
         near = difflib.get_close_matches(str(name), names, 1)
-        raise ValueError(f"{place}: unknown key {name!r}; "
-                         + (f"did you mean {near[0]!r}?" if near else f"known: {sorted(names)}"))  # fmt: skip
+        told = f"did you mean {near[0]!r}?" if near else f"known: {sorted(names)}"
+        raise ValueError(f"{place}: unknown key {name!r}; {told}")
 
 
 def _number(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """The training loop of both models: one process or many, resumed exactly.
 
-The engine is Hugging Face Accelerate (DDP, mixed precision); start several processes with
-`scripts/train_multi_gpu.sh` or `accelerate launch`. Order, noise and dropout are functions of (seed,
+The engine is Hugging Face Accelerate (DDP, mixed precision); `scripts/train_multi_gpu.sh` or
+`accelerate launch` start several processes. Order, noise and dropout are functions of (seed,
 micro-batch), so a run that was killed goes on to the same weights.
 """
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from voxel_ldm.grids import pack, write_grids
 
 R = 16

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+
 from voxel_ldm.diffusion import (
     Objective,
     Schedule,

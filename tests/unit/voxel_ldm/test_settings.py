@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from voxel_ldm.settings import SECTIONS, read_config
 
 

@@ -7,13 +7,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import autoencoder
 import numpy as np
 import pytest
 import torch
-import train_n
 from safetensors.torch import load_file
 from torch import nn
+
+import autoencoder
+import train_n
 from voxel_ldm.checkpoints import load_autoencoder, load_denoiser, load_state
 from voxel_ldm.data import read_set
 from voxel_ldm.training import Options, Run, batches
@@ -80,8 +81,9 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
     ]
 
 
-def test_other_settings_are_refused_and_nothing_is_lost(sets: Path, trained: Path, tmp_path: Path,
-                                                        capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+def test_other_settings_are_refused_and_nothing_is_lost(
+    sets: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     shutil.copytree(trained, tmp_path / "run")
     before = (tmp_path / "run" / "state.pt").read_bytes()
     assert ae(sets, tmp_path / "run", "--lr", 0.5) == 1
@@ -127,7 +129,7 @@ def test_weights_that_are_not_read(damage: str, trained: Path, tmp_path: Path) -
         path.write_bytes(whole[: len(whole) // 2])
     else:
         path.write_bytes((trained / "denoiser.safetensors").read_bytes())
-    with pytest.raises(ValueError, match="pickled checkpoints are not read|'voxel denoiser'"):
+    with pytest.raises(ValueError, match=r"pickled checkpoints are not|'voxel denoiser'"):
         load_autoencoder(path)
 
 
@@ -153,8 +155,9 @@ def test_a_loss_that_is_not_finite_stops(tmp_path: Path) -> None:
         run.run()
 
 
-def test_no_data_is_an_error_that_says_what_to_do(tmp_path: Path,
-                                                  capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+def test_no_data_is_an_error_that_says_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert autoencoder.main(["--dataset_path", str(tmp_path), "--device", "cpu"]) == 1
     assert "make them with load_data.py" in capsys.readouterr().err
 
