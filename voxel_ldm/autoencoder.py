@@ -15,19 +15,19 @@ from voxel_ldm import cli
 @cli.guarded
 def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.parser(__doc__, "device", "seed")
+    parser.argument_default = argparse.SUPPRESS  # a flag not given changes nothing
     add = parser.add_argument
-    add("-c", "--config", type=Path, help="YAML with autoencoder: and training:")
+    add("-c", "--config", type=Path, default=None, help="YAML with autoencoder: and training:")
     add("--dataset_path", type=Path, default=Path("data/hdf5_data"),
         help="folder of load_data.py (default data/hdf5_data)")  # fmt: skip
     add("--ckpt_path", type=Path, default=Path("results/autoencoder"),
         help="of the run, gone on with if there is one (default results/autoencoder)")  # fmt: skip
-    add("--categories", nargs="+", help="of the dataset (default all)")
-    same = {"default": argparse.SUPPRESS}
-    add("--batch_size", type=int, **same, help="of each process (default 64)")
-    add("--num_epochs", type=int, dest="epochs", **same, help="passes over the data (default 600)")
-    add("--lr", type=float, **same, help="peak rate of Adam (default 0.001)")
-    add("--pos_weight", type=float, **same, help="weight of occupied cells (default 1)")
-    add("--precision", choices=("no", "bf16", "fp16"), **same, help="mixed precision (default no)")
+    add("--categories", nargs="+", default=None, help="of the dataset (default all)")
+    add("--batch_size", type=int, help="of each process (default 64)")
+    add("--num_epochs", type=int, dest="epochs", help="passes over the data (default 600)")
+    add("--lr", type=float, help="peak rate of Adam (default 0.001)")
+    add("--pos_weight", type=float, help="weight of occupied cells (default 1)")
+    add("--precision", choices=("no", "bf16", "fp16"), help="mixed precision (default no)")
     args = parser.parse_args(argv)
     cli.set_up_logging(args)
     from voxel_ldm.recipes import train_autoencoder

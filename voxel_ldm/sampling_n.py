@@ -7,9 +7,13 @@ Example: python sampling_n.py --class-name chair --num_samples 16 --steps 50 --s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from voxel_ldm import cli
 from voxel_ldm.sampling_flags import add_models, add_output, guidance, settle
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @cli.guarded
@@ -42,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     failures = []
     for name in args.names:
 
-        def draw(seeds, labels):
+        def draw(seeds: Sequence[int], labels: Tensor | None) -> Tensor:
             with tqdm(total=steps, unit="step", leave=False, disable=None) as bar:
                 return sample(denoiser.network, denoiser.schedule, labels, seeds,
                               autoencoder.latent_shape, sampler=args.sampler, steps=steps,

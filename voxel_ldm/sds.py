@@ -6,9 +6,13 @@ Example: python sds.py --class-name chair --num_samples 4 --step 500 --save_dir 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from voxel_ldm import cli
 from voxel_ldm.sampling_flags import add_models, add_output, settle
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @cli.guarded
@@ -34,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = {**origin(args), "loss": "sds", "steps": args.step, "lr": args.lr,
                 "guidance_scale": args.guidance_scale}  # fmt: skip
 
-    def draw(seeds, labels):
+    def draw(seeds: Sequence[int], labels: Tensor | None) -> Tensor:
         with tqdm(total=args.step, unit="step", leave=False, disable=None) as bar:
             return distil(denoiser.network, denoiser.schedule, labels, seeds,
                           autoencoder.latent_shape, steps=args.step, scale=args.guidance_scale,

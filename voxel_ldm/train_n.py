@@ -16,29 +16,40 @@ from voxel_ldm import cli
 @cli.guarded
 def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.parser(__doc__, "device")
+    parser.argument_default = argparse.SUPPRESS  # a flag not given changes nothing
     add = parser.add_argument
-    same = {"default": argparse.SUPPRESS}
-    add("-c", "--config", type=Path, help="YAML with network:, schedule: and training:")
+    add(
+        "-c",
+        "--config",
+        type=Path,
+        default=None,
+        help="YAML with network:, schedule: and training:",
+    )
     add("--dataset_path", type=Path, default=Path("data/hdf5_data"),
         help="folder of load_data.py (default data/hdf5_data)")  # fmt: skip
     add("--ae_ckpt_path", type=Path, required=True, help="autoencoder.safetensors")
-    add("--output", type=Path, help="folder of the run, gone on with if there is one (default"
-        " results/diffusion, with --use_cfg results/cfg_diffusion)")  # fmt: skip
-    add("--categories", nargs="+", help="of the dataset, numbered from 1 (default all)")
-    add("--use_cfg", action="store_true", help="train with classes, for guidance")
-    add("--cfg_dropout", type=float, **same, help="share of items without a class (default 0.1)")
-    add("--batch_size", type=int, **same, help="of each process (default 16)")
-    add("--num_epochs", type=int, dest="epochs", **same, help="passes over the data (default 1000)")
-    add("--warmup_steps", type=int, **same, help="to the peak rate (default 200)")
-    add("--lr", type=float, **same, help="peak rate of Adam (default 0.0002)")
-    add("--num_diffusion_train_timesteps", type=int, dest="steps", **same,
+    add("--output", type=Path, default=None, help="of the run, gone on with if there is one"
+        " (default results/diffusion, with --use_cfg results/cfg_diffusion)")  # fmt: skip
+    add(
+        "--categories",
+        nargs="+",
+        default=None,
+        help="of the dataset, numbered from 1 (default all)",
+    )
+    add("--use_cfg", action="store_true", default=False, help="train with classes, for guidance")
+    add("--cfg_dropout", type=float, help="share of items without a class (default 0.1)")
+    add("--batch_size", type=int, help="of each process (default 16)")
+    add("--num_epochs", type=int, dest="epochs", help="passes over the data (default 1000)")
+    add("--warmup_steps", type=int, help="to the peak rate (default 200)")
+    add("--lr", type=float, help="peak rate of Adam (default 0.0002)")
+    add("--num_diffusion_train_timesteps", type=int, dest="steps",
         help="noise levels (default 1000)")  # fmt: skip
-    add("--beta_1", type=float, **same, help="noise of the first level (default 0.0001)")
-    add("--beta_T", type=float, **same, help="noise of the last level (default 0.02)")
-    add("--log_interval", type=int, dest="log_every", **same, help="steps (default 50)")
-    add("--precision", choices=("no", "bf16", "fp16"), **same, help="mixed precision (default no)")
+    add("--beta_1", type=float, help="noise of the first level (default 0.0001)")
+    add("--beta_T", type=float, help="noise of the last level (default 0.02)")
+    add("--log_interval", type=int, dest="log_every", help="steps (default 50)")
+    add("--precision", choices=("no", "bf16", "fp16"), help="mixed precision (default no)")
     add("--seed", type=int, default=63, help="of everything random (default 63)")
-    add("--gpu", type=int, help="the same as --device cuda:N")
+    add("--gpu", type=int, default=None, help="the same as --device cuda:N")
     args = parser.parse_args(argv)
     cli.set_up_logging(args)
     if args.gpu is not None:

@@ -70,9 +70,14 @@ def train_autoencoder(args: argparse.Namespace) -> dict[str, float]:
         "categories": categories,
         "grids": len(train),
     }
+
+    def export(used: nn.Module) -> None:
+        assert isinstance(used, VoxelAutoencoder)
+        save_autoencoder(output / WEIGHTS, used, given)
+
     run = Run(model, step, len(train), _options(recipe, args, output, len(train)), settings,
               None if val is None else validate,
-              lambda used: save_autoencoder(output / WEIGHTS, used, given))  # fmt: skip
+              export)  # fmt: skip
     return _finish(run, settings)
 
 
@@ -119,6 +124,7 @@ def train_denoiser(args: argparse.Namespace) -> dict[str, float]:
     shipped = copy.deepcopy(model)  # what is exported must not change what is trained
 
     def export(used: nn.Module) -> None:
+        assert isinstance(used, Objective)
         shipped.network.load_state_dict(used.network.state_dict())
         save_denoiser(output / "denoiser.safetensors", shipped)
 
