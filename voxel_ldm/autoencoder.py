@@ -33,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from voxel_ldm.recipes import train_autoencoder
 
     figures = train_autoencoder(args)
-    print("  ".join(f"{name} = {value:.4f}" for name, value in figures.items()))
+    if figures:  # of several processes the first alone has them
+        print("  ".join(f"{name} = {value:.4f}" for name, value in figures.items()))
     return cli.OK
 
 

@@ -48,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--beta_T", type=float, help="noise of the last level (default 0.02)")
     add("--log_interval", type=int, dest="log_every", help="steps (default 50)")
     add("--precision", choices=("no", "bf16", "fp16"), help="mixed precision (default no)")
+    add("--sample_method", choices=("ddpm",), default="ddpm",
+        help="what is trained serves every sampler (default ddpm)")  # fmt: skip
     add("--seed", type=int, default=63, help="of everything random (default 63)")
     add("--gpu", type=int, default=None, help="the same as --device cuda:N")
     args = parser.parse_args(argv)
@@ -59,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from voxel_ldm.recipes import train_denoiser
 
     figures = train_denoiser(args)
-    print("  ".join(f"{name} = {value:.4f}" for name, value in figures.items()))
+    if figures:  # of several processes the first alone has them
+        print("  ".join(f"{name} = {value:.4f}" for name, value in figures.items()))
     return cli.OK
 
 

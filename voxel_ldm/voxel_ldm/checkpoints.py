@@ -1,6 +1,7 @@
 """Files of models and of runs. Nothing but tensors and plain values is ever unpickled.
 
-A model's file is a safetensors file whose metadata says how to build it: `kind` and `config`.
+A model's file is a safetensors file whose metadata says how to build it. It is one text, since the
+order of several would change from process to process, and with it the digest of the file.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from .models.autoencoder import VoxelAutoencoder
 from .models.unet3d import UNet3D
 
 AUTOENCODER, DENOISER = "voxel autoencoder", "voxel denoiser"
+MODEL = "model"  # key of the metadata
 
 
 class Denoiser(nn.Module):
@@ -88,7 +90,8 @@ def _save(path: Path, model: nn.Module, kind: str, config: Mapping[str, Any]) ->
 
     state = {k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}
     with replacing(path) as temporary:
-        save_file(state, temporary, {"kind": kind, "config": json.dumps(dict(config))})
+        told = json.dumps({"kind": kind, "config": dict(config)}, sort_keys=True)
+        save_file(state, temporary, {MODEL: told})
 
 
 def _load(path: Path, kind: str, build: Any) -> Any:
@@ -96,7 +99,8 @@ def _load(path: Path, kind: str, build: Any) -> Any:
 
     Raises:
         OSError: there is no such file.
-        ValueError: not a safetensors file, of another kind, damaged, or keys that do not fit.
+        ValueError: not a safetensors file, of another kind, damaged, not to be built, or keys that
+            do not fit.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -104,7 +108,7 @@ def _load(path: Path, kind: str, build: Any) -> Any:
         raise FileNotFoundError(2, "no such file of weights", str(path))
     try:
         with safe_open(path, "pt") as file:
-            told = file.metadata() or {}
+            told = _told(file.metadata())
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(
@@ -113,7 +117,10 @@ def _load(path: Path, kind: str, build: Any) -> Any:
         ) from error
     if told.get("kind") != kind:
         raise ValueError(f"{path}: holds {told.get('kind', 'other weights')!r}, expected {kind!r}")
-    model = build(**json.loads(told["config"]))
+    try:
+        model = build(**told["config"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path}: its configuration builds no model: {error}") from error
     own = model.state_dict()
     wrong = sorted(k for k in {*own, *state} if k not in own or k not in state
                    or own[k].shape != state[k].shape)  # fmt: skip
@@ -123,6 +130,15 @@ def _load(path: Path, kind: str, build: Any) -> Any:
         )
     model.load_state_dict({k: v.to(own[k].dtype) for k, v in state.items()})
     return model.eval()
+
+
+def _told(metadata: Mapping[str, str] | None) -> dict[str, Any]:
+    """What a file says of its model, {} if nothing that can be understood."""
+    try:
+        told = json.loads((metadata or {})[MODEL])
+    except (KeyError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:

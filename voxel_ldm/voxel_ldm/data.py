@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .grids import Grids, read_grids
+from .grids import MADE_BY, Grids, read_grids
 
 NAMES = "{}_voxels_{}"  # category, split
 
@@ -43,6 +45,13 @@ class Set:
         bits = np.unpackbits(packed, axis=1, count=self.resolution**3)
         return torch.from_numpy(bits.reshape(-1, *[self.resolution] * 3))
 
+    def digest(self) -> str:
+        """SHA-256 of all cells, in whatever files they are."""
+        made = hashlib.sha256(f"{self.resolution} {[len(part) for part in self.parts]}".encode())
+        for part in self.parts:
+            made.update(np.ascontiguousarray(part.packed))
+        return made.hexdigest()
+
 
 def categories_of(folder: Path, split: str) -> list[str]:
     """Names of the categories that `folder` has a file of. ValueError: none."""
@@ -58,15 +67,27 @@ def read_set(folder: Path, categories: Sequence[str], split: str) -> Set:
 
     Raises:
         OSError: a category has no file.
-        ValueError: a file is not as it should be, or resolutions differ.
+        ValueError: a file is not as it should be, a category is named twice, or `check_alike`.
     """
+    name, times = Counter(categories).most_common(1)[0]
+    if times > 1:
+        raise ValueError(f"--categories: {name} stands twice")
     parts = [read_grids(file_of(folder, name, split)) for name in categories]
-    sides = {part.resolution for part in parts}
-    if len(sides) > 1:
-        told = ", ".join(f"{n} {p.resolution}" for n, p in zip(categories, parts, strict=True))
-        raise ValueError(f"{folder}: grids of different resolutions: {told}")
+    check_alike(folder, parts)
     labels = np.repeat(np.arange(1, len(parts) + 1), [len(p) for p in parts])
-    return Set(parts, labels, sides.pop())
+    return Set(parts, labels, parts[0].resolution)
+
+
+def check_alike(folder: Path, parts: Sequence[Grids]) -> None:
+    """Raise ValueError if resolutions differ, or settings that several sets have."""
+    for key in ("resolution", *MADE_BY):
+        told = {str(p.settings[key]) for p in parts if key in p.settings}
+        told = {str(p.resolution) for p in parts} if key == "resolution" else told
+        if len(told) > 1:
+            raise ValueError(
+                f"{folder}: grids made with {key} {' and '.join(sorted(told))}; make all alike"
+                " with load_data.py"
+            )
 
 
 def file_of(folder: Path, category: str, split: str) -> Path:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import io
+import re
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +14,10 @@ import torch
 from torch import Tensor
 
 from .checkpoints import Denoiser, load_autoencoder, load_denoiser
+from .devices import pick_device
 from .files import (
     Journal,
+    failures_path,
     read_json,
     replacing,
     require_same,
@@ -25,14 +30,6 @@ from .meshing import mesh_of
 from .models.autoencoder import VoxelAutoencoder
 
 Draw = Callable[[Sequence[int], Tensor | None], Tensor]  # seeds, classes -> latents
-
-
-def pick_device(name: str) -> torch.device:
-    """auto, cpu, cuda or cuda:N. ValueError: it is not there."""
-    there = torch.cuda.is_available()
-    if name.startswith("cuda") and not there:
-        raise ValueError(f"--device {name}: no CUDA device is there; use --device cpu")
-    return torch.device(("cuda" if there else "cpu") if name == "auto" else name)
 
 
 def load_models(args: argparse.Namespace) -> tuple[VoxelAutoencoder, Denoiser]:
@@ -69,23 +66,24 @@ def write_samples(
         settings: what decides the result.
 
     Raises:
-        ValueError: samples made with other settings are there.
+        ValueError: samples made with other settings, or not made here, are there.
     """
-    path = args.save_dir / f"{name}.npy"
-    kind = np.float32 if args.probabilities else np.uint8
-    shape = (args.num_samples, *[autoencoder.resolution] * 3)
+    path, meshes = args.save_dir / f"{name}.npy", args.save_dir / name
+    soft = args.probabilities and args.meshes == "none"
     settings = {**settings, "class": name, "samples": args.num_samples, "batch": args.batch_size,
-                "threshold": None if args.probabilities else args.threshold,
+                "probabilities": args.probabilities, "threshold": None if soft else args.threshold,
                 "meshes": args.meshes}  # fmt: skip
-    if path.exists() and run_path(path).exists() and not args.overwrite:
-        require_same(str(path), read_json(run_path(path))["settings"], settings)
-        return []
-    partial = args.save_dir / f".{name}.partial.npy"
-    journal = Journal(args.save_dir / f".{name}.journal", settings, args.overwrite)
-    if not journal.done or not partial.exists():
+    unfinished = args.save_dir / f".{name}.journal"
+    if path.exists() and not unfinished.exists() and not args.overwrite:
+        return _as_made(path, settings)
+    partial = _Partial(args, name, autoencoder.resolution)
+    journal = Journal(unfinished, settings, args.overwrite)
+    if args.overwrite:  # else what is made anew could be taken for what was there
+        run_path(path).unlink(missing_ok=True)
+        _sweep(meshes, rf"{re.escape(name)}_\d{{4,}}\.(ply|glb|obj)")
+    if not journal.done or not partial.path.exists():
         journal.done.clear()
-        np.lib.format.open_memmap(partial, "w+", kind, shape).flush()
-    failures = []
+        partial.begin()
     for rows in _missing(args.num_samples, args.batch_size, journal):
         seeds = [args.seed * (1 << 32) + int(row) for row in rows]
         label = denoiser.label(name) if denoiser.classes else None
@@ -93,19 +91,69 @@ def write_samples(
             None if label is None else torch.full((len(rows),), label, device=_device(denoiser))
         )
         probabilities = decode(autoencoder, denoiser, draw(seeds, labels))
-        there = np.lib.format.open_memmap(partial, "r+")
-        there[rows] = probabilities if args.probabilities else probabilities > args.threshold
-        there.flush()
-        found = _write_meshes(args, name, rows, probabilities)
-        failures += found
-        journal.add(str(rows[0]), found)
+        partial.put(int(rows[0]), probabilities)
+        journal.add(str(rows[0]), _write_meshes(args, name, rows, probabilities))
     failures = [row for rows in journal.done.values() for row in rows]
-    partial.replace(path)
+    _sweep(meshes, rf"\.{re.escape(name)}_\d{{4,}}\.\w+\.(ply|glb|obj)")  # halves that a kill left
+    write_failures(path, failures)
     write_run(path, settings, {"samples": args.num_samples, "failed": len(failures)},
               [args.ldm_ckpt_path, args.ae_ckpt_path], ("numpy", "torch", "diffusers"))  # fmt: skip
-    write_failures(path, failures)
+    partial.path.replace(path)
     journal.finish()
     return failures
+
+
+def _as_made(path: Path, settings: dict[str, Any]) -> list[dict[str, str]]:
+    """Failures of samples that are there. ValueError: of other settings, or not made here."""
+    if not run_path(path).exists():
+        raise ValueError(
+            f"{path}: is there without a {run_path(path).name}, so it is not from here; use"
+            " another --save_dir, or --overwrite"
+        )
+    require_same(str(path), read_json(run_path(path))["settings"], settings)
+    return read_json(failures_path(path)) if failures_path(path).exists() else []
+
+
+class _Partial:
+    """The grids that are done: an `.npy` that is not yet as long as its header says.
+
+    It is written as a file and not mapped, since a full disk ends a process that writes to a map.
+    """
+
+    def __init__(self, args: argparse.Namespace, name: str, resolution: int) -> None:
+        self.path = args.save_dir / f".{name}.partial.npy"
+        self.kind = np.dtype("<f4" if args.probabilities else "|u1")
+        self.threshold = None if args.probabilities else args.threshold
+        head = io.BytesIO()
+        about = {"descr": self.kind.str, "fortran_order": False,
+                 "shape": (args.num_samples, *[resolution] * 3)}  # fmt: skip
+        np.lib.format.write_array_header_1_0(head, about)
+        self.head, self.each = head.getvalue(), self.kind.itemsize * resolution**3
+
+    def begin(self) -> None:
+        self._write("wb", 0, self.head)
+
+    def put(self, row: int, probabilities: np.ndarray) -> None:
+        """Write grids from `row` on."""
+        if self.threshold is not None:
+            probabilities = probabilities > self.threshold
+        content = probabilities.astype(self.kind).tobytes()
+        self._write("r+b", len(self.head) + row * self.each, content)
+
+    def _write(self, mode: str, place: int, content: bytes) -> None:
+        try:
+            with self.path.open(mode) as file:
+                file.seek(place)
+                file.write(content)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
+
+
+def _sweep(folder: Path, pattern: str) -> None:
+    """Remove the files of a folder whose names are `pattern`."""
+    for file in folder.iterdir() if folder.is_dir() else ():
+        if re.fullmatch(pattern, file.name):
+            file.unlink()
 
 
 def _missing(count: int, size: int, journal: Journal) -> Iterator[np.ndarray]:

@@ -21,6 +21,7 @@ from .files import read_json, replacing, write_json
 
 Packed = NDArray[np.uint8]
 KEYS = ("ids", "categories", "sha256")
+MADE_BY = ("axes", "mode", "normalize", "cell")  # settings that comparable grids share
 MAX_RESOLUTION = 1024
 BLOCK = 1 << 26  # bytes of an .npy looked at together
 _UNREADABLE = (

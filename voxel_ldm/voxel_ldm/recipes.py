@@ -6,7 +6,7 @@ import argparse
 import copy
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from .checkpoints import Denoiser, load_autoencoder, save_autoencoder, save_denoiser
-from .data import Set, categories_of, read_set
+from .data import Set, categories_of, check_alike, read_set
+from .devices import pick_device
 from .diffusion import Objective, Schedule
 from .files import sha256, write_run
 from .models.autoencoder import VoxelAutoencoder, reconstruction
@@ -30,7 +31,10 @@ DENOISER = {"epochs": 1000, "batch_size": 16, "lr": 2e-4, "warmup_steps": 200, "
             "ema_decay": 0.999, "cfg_dropout": 0.1, "mirror": False}  # fmt: skip
 WEIGHTS = "autoencoder.safetensors"
 CHUNK = 32  # grids encoded or validated at once
-VALIDATED = 512  # rows of validation at most
+VALIDATED = 512  # rows of validation at most, over all of them
+POSITIVE = ("epochs", "batch_size", "lr", "pos_weight", "save_every", "log_every")
+NOT_NEGATIVE = ("warmup_steps", "gradient_clip", "ema_decay")
+ONE_OF = {"decay": ("constant", "cosine"), "precision": ("no", "bf16", "fp16")}
 
 
 def train_autoencoder(args: argparse.Namespace) -> dict[str, float]:
@@ -61,14 +65,15 @@ def train_autoencoder(args: argparse.Namespace) -> dict[str, float]:
             grids = grids.to(_device(module))
             for name, value in reconstruction(module(grids), grids, recipe["pos_weight"]).items():
                 sums[name] = sums.get(name, 0.0) + float(value) * len(grids)
-        return {k: v / min(len(val), VALIDATED) for k, v in sums.items()}
+        return {k: v / len(_validated(val)) for k, v in sums.items()}
 
     output = args.ckpt_path
     settings = {
         "model": given,
         "training": _deciding(recipe),
         "categories": categories,
-        "grids": len(train),
+        "data": train.digest(),
+        "seed": args.seed,
     }
 
     def export(used: nn.Module) -> None:
@@ -78,7 +83,7 @@ def train_autoencoder(args: argparse.Namespace) -> dict[str, float]:
     run = Run(model, step, len(train), _options(recipe, args, output, len(train)), settings,
               None if val is None else validate,
               export)  # fmt: skip
-    return _finish(run, settings)
+    return _finish(run)
 
 
 def train_denoiser(args: argparse.Namespace) -> dict[str, float]:
@@ -90,9 +95,9 @@ def train_denoiser(args: argparse.Namespace) -> dict[str, float]:
         key: value for key, value in vars(args).items() if key in Schedule.__dataclass_fields__
     }
     autoencoder = load_autoencoder(args.ae_ckpt_path)
-    device = torch.device("cuda" if args.device == "auto" and torch.cuda.is_available()
-                          else "cpu" if args.device == "auto" else args.device)  # fmt: skip
-    latents, labels = _encode(autoencoder.to(device), train, recipe["mirror"])
+    autoencoder = autoencoder.to(pick_device(args.device))
+    turns = (False, True) if recipe["mirror"] else (False,)
+    latents, labels = _encode(autoencoder, train, np.arange(len(train)), turns)
     network = {"channels": autoencoder.latent_shape[0], **config["network"]}
     torch.manual_seed(args.seed)
     model = Denoiser(
@@ -111,12 +116,15 @@ def train_denoiser(args: argparse.Namespace) -> dict[str, float]:
     @torch.no_grad()
     def validate(module: nn.Module) -> dict[str, float]:
         assert held is not None
-        classes = held[1].to(_device(module)) if args.use_cfg else None
-        return module(held[0].to(_device(module)), classes, torch.Generator().manual_seed(0))
+        place, generator, loss = _device(module), torch.Generator().manual_seed(0), 0.0
+        for some, names in zip(held[0].split(CHUNK), held[1].split(CHUNK), strict=True):
+            classes = names.to(place) if args.use_cfg else None
+            loss += float(module(some.to(place), classes, generator)["loss"]) * len(some)
+        return {"loss": loss / len(held[0])}
 
     held = None
     if val is not None:
-        found, names = _encode(autoencoder, val, False)
+        found, names = _encode(autoencoder, val, _validated(val))
         held = (found - model.latent_mean) / model.latent_std, names
     objective = Objective(model.network, model.schedule, recipe["cfg_dropout"])
     output = args.output
@@ -128,10 +136,11 @@ def train_denoiser(args: argparse.Namespace) -> dict[str, float]:
         shipped.network.load_state_dict(used.network.state_dict())
         save_denoiser(output / "denoiser.safetensors", shipped)
 
-    settings = {**model.config, "training": _deciding(recipe), "latents": len(latents)}
+    settings = {**model.config, "training": _deciding(recipe), "data": train.digest(),
+                "seed": args.seed}  # fmt: skip
     options = _options(recipe, args, output, len(latents))
     run = Run(objective, step, len(latents), options, settings, held and validate, export)
-    return _finish(run, settings)
+    return _finish(run)
 
 
 def _sets(args: argparse.Namespace) -> tuple[Set, Set | None, list[str]]:
@@ -143,22 +152,30 @@ def _sets(args: argparse.Namespace) -> tuple[Set, Set | None, list[str]]:
     except FileNotFoundError as error:
         log.warning("no validation: %s: %s", error.filename, error.strerror)
         return train, None, categories
-    if val.resolution != train.resolution:
-        raise ValueError(f"{args.dataset_path}: training grids of {train.resolution} cells,"
-                         f" validation grids of {val.resolution}")  # fmt: skip
+    check_alike(args.dataset_path, [*train.parts, *val.parts])
     return train, val, categories
 
 
 def _recipe(
     base: Mapping[str, Any], section: Mapping[str, Any], args: argparse.Namespace
 ) -> dict[str, Any]:
-    """Flag before YAML before default."""
+    """Flag before YAML before default. ValueError: a value out of its range."""
     unknown = sorted(set(section) - {*base, *PARAMETERS})
     if unknown:
         raise ValueError(f"{args.config}: training: {', '.join(unknown)}: not for this trainer")
     flags = {*base, "precision", "log_every"}
     given = {k: v for k, v in vars(args).items() if k in flags}
-    return {**base, **section, **given}
+    made = {**base, **section, **given}
+    for name in made.keys() & {*POSITIVE, *NOT_NEGATIVE}:
+        least = "above 0" if name in POSITIVE else "0 or more"
+        if not (made[name] > 0 or (name in NOT_NEGATIVE and made[name] == 0)):
+            raise ValueError(f"{name} {made[name]}: expected {least}")
+    if made.get("ema_decay", 0) >= 1:
+        raise ValueError(f"ema_decay {made['ema_decay']}: expected below 1")
+    for name, known in ONE_OF.items():
+        if made.get(name, known[0]) not in known:
+            raise ValueError(f"{name} {made[name]!r}: expected one of {', '.join(known)}")
+    return made
 
 
 def _deciding(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,13 +194,15 @@ def _options(recipe: Mapping[str, Any], args: argparse.Namespace, output: Path, 
                    seed=args.seed, **known)  # fmt: skip
 
 
-def _finish(run: Run, settings: Mapping[str, Any]) -> dict[str, float]:
+def _finish(run: Run) -> dict[str, float]:
+    """Train and write the record; the last figures, {} in all but the first process."""
     last = run.run()
     if run.engine.is_main_process:
         counts = {"steps": run.done, "parameters": sum(p.numel() for p in run.plain.parameters())}
-        write_run(run.options.output, settings, counts, packages=("numpy", "torch"), figures=last)
+        packages = ("numpy", "torch", "accelerate", "diffusers")
+        write_run(run.options.output, run.settings, counts, packages=packages, figures=last)
     run.engine.end_training()
-    return last
+    return last if run.engine.is_main_process else {}
 
 
 def _device(module: nn.Module) -> torch.device:
@@ -191,23 +210,29 @@ def _device(module: nn.Module) -> torch.device:
 
 
 def _chunks(data: Set) -> Iterator[Tensor]:
-    """Grids of the first `VALIDATED` rows, `CHUNK` at a time."""
-    for start in range(0, min(len(data), VALIDATED), CHUNK):
-        yield data.grids(np.arange(start, min(start + CHUNK, len(data), VALIDATED)))
+    """Grids of the validated rows, `CHUNK` at a time."""
+    rows = _validated(data)
+    for start in range(0, len(rows), CHUNK):
+        yield data.grids(rows[start : start + CHUNK])
+
+
+def _validated(data: Set) -> np.ndarray:
+    """`VALIDATED` rows at even distances, so that every category is among them."""
+    return np.linspace(0, len(data) - 1, min(len(data), VALIDATED)).round().astype(np.int64)
 
 
 @torch.no_grad()
-def _encode(autoencoder: VoxelAutoencoder, data: Set, mirror: bool) -> tuple[Tensor, Tensor]:
-    """Latents of all grids, then of all mirrored ones, and their labels; on the CPU."""
+def _encode(
+    autoencoder: VoxelAutoencoder, data: Set, rows: np.ndarray, turns: Sequence[bool] = (False,)
+) -> tuple[Tensor, Tensor]:
+    """Latents of the rows and their labels, for each of the turns (True: mirrored); on the CPU."""
     from tqdm import tqdm
 
-    device, rows = _device(autoencoder), np.arange(len(data))
-    found = []
-    turns = (False, True) if mirror else (False,)
-    with tqdm(total=len(turns) * len(data), unit="grid", desc="encoding", disable=None) as bar:
+    device, found = _device(autoencoder), []
+    with tqdm(total=len(turns) * len(rows), unit="grid", desc="encoding", disable=None) as bar:
         for turn in turns:
-            for start in range(0, len(data), CHUNK):
+            for start in range(0, len(rows), CHUNK):
                 grids = data.grids(rows[start : start + CHUNK]).to(device)
                 found.append(autoencoder.encode(grids.flip(1) if turn else grids).cpu())
                 bar.update(len(grids))
-    return torch.cat(found), torch.from_numpy(np.tile(data.labels, len(turns)))
+    return torch.cat(found), torch.from_numpy(np.tile(data.labels[rows], len(turns)))

@@ -47,9 +47,11 @@ def settle(args: argparse.Namespace) -> tuple[Any, Any]:
     """
     from voxel_ldm.drawing import load_models
 
-    for name, least in (("num_samples", 1), ("batch_size", 1)):
+    for name, least in (("num_samples", 1), ("batch_size", 1), ("seed", 0)):
         if getattr(args, name) < least:
             raise ValueError(f"--{name} {getattr(args, name)}: expected {least} or more")
+    if args.seed >= 1 << 31:
+        raise ValueError(f"--seed {args.seed}: expected below {1 << 31}")
     if not 0 < args.threshold < 1:
         raise ValueError(f"--threshold {args.threshold}: expected above 0 and below 1")
     if args.gpu is not None:
@@ -58,6 +60,9 @@ def settle(args: argparse.Namespace) -> tuple[Any, Any]:
     if args.names and not denoiser.classes:
         raise ValueError(f"{args.ldm_ckpt_path}: --class-name, but it was trained without classes")
     args.names = args.names or denoiser.classes or ["samples"]
-    for name in denoiser.classes and args.names:
-        denoiser.label(name)
+    for name in args.names:
+        if denoiser.classes:
+            denoiser.label(name)
+        if Path(name).name != name:  # it becomes the name of a file
+            raise ValueError(f"{args.ldm_ckpt_path}: class {name!r}: expected no folder in it")
     return autoencoder, denoiser

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .chamfer import Cells, find_cells, join
-from .grids import read_grids
+from .grids import MADE_BY, read_grids
 
 SPLITS = ("test", "val")
-MADE_BY = ("axes", "mode", "normalize", "cell")  # settings that comparable grids share
 
 
 class Shapes(NamedTuple):

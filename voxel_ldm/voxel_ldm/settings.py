@@ -7,14 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-SECTIONS = {
-    "autoencoder": {"channels", "latent_channels", "resolution", "stem", "halve_last"},
-    "network": {"width", "multipliers", "blocks", "attention", "dropout"},
-    "schedule": {"steps", "beta_1", "beta_T", "kind", "prediction"},
-    "training": {"epochs", "batch_size", "lr", "warmup_steps", "decay", "gradient_clip",
-                 "ema_decay", "precision", "save_every", "log_every", "pos_weight", "cfg_dropout",
-                 "mirror"},
+SECTIONS: dict[str, dict[str, type]] = {
+    "autoencoder": {"channels": list, "latent_channels": int, "resolution": int, "stem": int,
+                    "halve_last": bool},
+    "network": {"width": int, "multipliers": list, "blocks": int, "attention": list,
+                "dropout": float},
+    "schedule": {"steps": int, "beta_1": float, "beta_T": float, "kind": str, "prediction": str},
+    "training": {"epochs": float, "batch_size": int, "lr": float, "warmup_steps": int,
+                 "decay": str, "gradient_clip": float, "ema_decay": float, "precision": str,
+                 "save_every": int, "log_every": int, "pos_weight": float, "cfg_dropout": float,
+                 "mirror": bool},
 }  # fmt: skip
+NAMES = {list: "whole numbers", int: "a whole number", float: "a number", bool: "true or false",
+         str: "a text"}  # fmt: skip
 
 
 def read_config(path: Path | None) -> dict[str, dict[str, Any]]:
@@ -24,8 +29,7 @@ def read_config(path: Path | None) -> dict[str, dict[str, Any]]:
 
     Raises:
         OSError: no such file.
-        ValueError: not YAML, an unknown section or key, or a value that is no number where the
-            name asks for one.
+        ValueError: not YAML, an unknown section or key, or a value of another type than its own.
     """
     if path is None:
         return {name: {} for name in SECTIONS}
@@ -45,22 +49,35 @@ def read_config(path: Path | None) -> dict[str, dict[str, Any]]:
             raise ValueError(f"{path}: {section}: expected keys and values")
         for key, value in values.items():
             _known(key, SECTIONS[section], f"{path}: {section}")
-            made[section][key] = _number(value)
+            made[section][key] = _typed(value, SECTIONS[section][key], f"{path}: {section}: {key}")
     return made
 
 
-def _known(name: object, names: Mapping[str, object] | set[str], place: str) -> None:
+def _known(name: object, names: Mapping[str, object], place: str) -> None:
     if name not in names:
         near = difflib.get_close_matches(str(name), names, 1)
         told = f"did you mean {near[0]!r}?" if near else f"known: {sorted(names)}"
         raise ValueError(f"{place}: unknown key {name!r}; {told}")
 
 
-def _number(value: Any) -> Any:
-    """`1e-4`, which YAML reads as a text, as a number."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
+def _typed(value: Any, kind: type, place: str) -> Any:
+    """The value as `kind`: `1e-4` is a text to YAML, and `no` is false."""
+    if kind is str and value is False:
+        return "no"
+    if kind in (int, float) and isinstance(value, str):
+        value = _number(value)
+    if kind is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    fits = isinstance(value, (int, float) if kind is float else kind)
+    if kind is list and fits:
+        fits = all(type(v) is int for v in value)
+    if not fits or (isinstance(value, bool) and kind is not bool):
+        raise ValueError(f"{place}: {value!r}: expected {NAMES[kind]}")
     return value
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -1,8 +1,9 @@
 """The training loop of both models: one process or many, resumed exactly.
 
-The engine is Hugging Face Accelerate (DDP, mixed precision); `scripts/train_multi_gpu.sh` or
-`accelerate launch` start several processes. Order, noise and dropout are functions of (seed,
-micro-batch), so a run that was killed goes on to the same weights.
+The engine is Hugging Face Accelerate (DDP, mixed precision); `scripts/train_voxel_multi_gpu.sh`
+starts several processes. Order, noise and dropout are functions of (seed, micro-batch), so a run
+that was killed goes on to the same weights. BatchNorm's running figures are those of the first
+process.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from .checkpoints import load_state, save_state
+from .devices import pick_device, use_accelerator_of
 from .files import write_text
 
 Figures = dict[str, Tensor]
@@ -93,7 +95,8 @@ class Run:
         finish: called with that model whenever a state has been written, to export it.
 
     Raises:
-        ValueError: the output folder holds a run with other settings, or a damaged state.
+        ValueError: the output folder holds a run with other settings or of another number of
+            processes, or a damaged state; mixed precision on the CPU.
     """
 
     def __init__(
@@ -108,10 +111,17 @@ class Run:
     ) -> None:
         from accelerate import Accelerator
 
-        self.options, self.settings = options, dict(settings)
         self._step, self._validate, self._finish = step, validate, finish
-        use_accelerator_of(options.device)
+        device = pick_device(options.device)
+        if device.type == "cpu" and options.precision != "no":
+            raise ValueError(
+                f"--precision {options.precision}: PyTorch's gradients of small 3D maps are wrong"
+                " with it on the CPU; use no"
+            )
+        use_accelerator_of(device)
         self.engine = Accelerator(mixed_precision=options.precision)
+        self.options = options
+        self.settings = {**settings, "processes": self.engine.num_processes}
         model.to(self.engine.device)
         self.averaged = copy.deepcopy(model).eval() if options.ema_decay else None
         optimizer = torch.optim.Adam(model.parameters(), lr=options.lr)
@@ -128,14 +138,14 @@ class Run:
         return self.plain if self.averaged is None else self.averaged
 
     def run(self) -> dict[str, float]:
-        """Train to the last step; the last figures.
+        """Train to the last step; the last figures, whether of this or of an earlier call.
 
         Raises:
             ValueError: the loss is not finite.
         """
         from tqdm import tqdm
 
-        options, sums, last = self.options, dict[str, float](), dict[str, float]()
+        options, sums, last = self.options, dict[str, float](), self._last
         main = self.engine.is_main_process
         with tqdm(total=options.steps, initial=self.done, unit="step",
                   disable=None if main else True) as bar:  # fmt: skip
@@ -145,8 +155,8 @@ class Run:
                     sums[name] = sums.get(name, 0.0) + float(value)
                 self.done += 1
                 bar.update()
-                ends = self.done == options.steps
-                if self.done % options.log_every == 0 or ends:
+                saves = self.done % options.save_every == 0 or self.done == options.steps
+                if self.done % options.log_every == 0 or saves:
                     last = {k: self._mean(v / (self.done - since)) for k, v in sums.items()}
                     if not math.isfinite(last["loss"]):
                         raise ValueError(
@@ -155,7 +165,7 @@ class Run:
                     bar.set_postfix({k: f"{v:.4g}" for k, v in last.items()})
                     self._log({f"train/{k}": v for k, v in last.items()})
                     sums, since = {}, self.done
-                if self.done % options.save_every == 0 or ends:
+                if saves:
                     last |= self.save()
         return last
 
@@ -192,7 +202,7 @@ class Run:
                 value.copy_(new[name])
 
     def save(self) -> dict[str, float]:
-        """Validate and write the state of this step; figures of validation."""
+        """Validate, export and write the state of this step; figures of validation."""
         told: dict[str, float] = {}
         if self.engine.is_main_process:
             if self._validate is not None:
@@ -206,26 +216,41 @@ class Run:
                      "settings": json.dumps(self.settings)}  # fmt: skip
             if self.averaged is not None:
                 state["averaged"] = self.averaged.state_dict()
+            if self.engine.scaler is not None:
+                state["scaler"] = self.engine.scaler.state_dict()
+            self._finish(self.used)  # before the state, or a kill between would leave none
             save_state(self.options.output / "state.pt", state)
-            self._finish(self.used)
         self.engine.wait_for_everyone()
         return told
 
     def _restore(self, optimizer: torch.optim.Optimizer) -> int:
+        """Take over the state of the output folder; its step, 0 without one."""
         path = self.options.output / "state.pt"
-        if not path.exists():
+        state = load_state(path, self.settings) if path.exists() else {"step": 0}
+        step = int(state["step"])
+        self._last = self._rewind(step) if self.engine.is_main_process else {}
+        if not step:
             return 0
-        state = load_state(path, self.settings)
         self.plain.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         if self.averaged is not None:
             self.averaged.load_state_dict(state["averaged"])
-        step, stats = int(state["step"]), self.options.output / "stats.jsonl"
-        if stats.is_file() and self.engine.is_main_process:  # drop what comes again
-            lines = stats.read_text().splitlines(keepends=True)
-            kept = [s for s in lines if s.endswith("\n") and json.loads(s)["step"] <= step]
-            write_text(stats, "".join(kept))
+        if self.engine.scaler is not None:
+            self.engine.scaler.load_state_dict(state["scaler"])
         return step
+
+    def _rewind(self, step: int) -> dict[str, float]:
+        """Drop the lines of `stats.jsonl` that come again; the figures of `step`."""
+        stats, told = self.options.output / "stats.jsonl", dict[str, float]()
+        if not stats.is_file():
+            return told
+        lines = [s for s in stats.read_text().splitlines(keepends=True) if s.endswith("\n")]
+        kept = [s for s in lines if json.loads(s)["step"] <= step]
+        write_text(stats, "".join(kept))
+        for row in map(json.loads, kept):
+            if row["step"] == step:
+                told |= {k.removeprefix("train/"): row[k] for k in row if k not in ("step", "lr")}
+        return told
 
     def _log(self, numbers: Mapping[str, float]) -> None:
         """Append a line to `stats.jsonl`."""
@@ -237,15 +262,3 @@ class Run:
     def _mean(self, value: float) -> float:
         there = torch.tensor(value, device=self.engine.device)
         return float(self.engine.reduce(there, reduction="mean"))
-
-
-def use_accelerator_of(device: str) -> None:
-    """Tell Accelerate, before it starts, which device is asked for. ValueError: it is not there."""
-    import os
-
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"--device {device}: no CUDA device is there; use --device cpu")
-    if device == "cpu":
-        os.environ["ACCELERATE_USE_CPU"] = "true"
-    elif device.startswith("cuda:"):
-        torch.cuda.set_device(device)
