@@ -115,8 +115,8 @@ class Run:
         device = pick_device(options.device)
         if device.type == "cpu" and options.precision != "no":
             raise ValueError(
-                f"--precision {options.precision}: PyTorch's gradients of small 3D maps are wrong"
-                " with it on the CPU; use no"
+                f"--precision {options.precision}: PyTorch's gradients of small 3D maps were seen"
+                " to be wrong with it on a CPU; use no"
             )
         use_accelerator_of(device)
         self.engine = Accelerator(mixed_precision=options.precision)

@@ -157,3 +157,92 @@ def test_meshes_are_closed_outward_and_in_place(smoothing: float) -> None:
     assert np.allclose(mesh.bounds.mean(0), centre, atol=1e-2)
     with pytest.raises(ValueError, match=r"no surface: the largest probability is 0\.2"):
         mesh_of(np.full((8, 8, 8), 0.2))
+
+
+def test_an_array_that_is_not_from_here_is_left_alone(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "box.npy", np.ones(3))
+    before = (tmp_path / "box.npy").read_bytes()
+    assert draw(trained, tmp_path, "--class-name", "box") == 1
+    assert "box.npy: is there without a box.npy.run.json" in capsys.readouterr().err
+    assert (tmp_path / "box.npy").read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["box.npy"]
+
+
+def solid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every sample becomes a block, so that all have a surface."""
+    decode = drawing.decode
+
+    def block(*args: Any) -> np.ndarray:
+        made = np.zeros_like(decode(*args))
+        made[:, 4:12, 4:12, 4:12] = 1
+        return made
+
+    monkeypatch.setattr(drawing, "decode", block)
+
+
+def test_overwriting_removes_the_meshes_that_were_made_and_no_other_file(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    solid(monkeypatch)
+    one = ("--class-name", "box")
+    assert draw(trained, tmp_path, *one) == 0
+    folder = tmp_path / "box"
+    for name in ("box.ply", "notes.txt", ".box_0001.abc_12.ply"):
+        (folder / name).write_text("x")
+    assert draw(trained, tmp_path, *one, "--num_samples", 2, "--meshes", "glb", "--overwrite") == 0
+    left = {p.name for p in folder.iterdir()}
+    assert left == {"box_0000.glb", "box_0001.glb", "box.ply", "notes.txt"}
+
+
+def test_an_interrupted_overwriting_goes_on(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without --overwrite; what was there before is not taken for what was asked for."""
+    one = ("--class-name", "box", "--meshes", "none")
+    other = (*one, "--guidance_scale", 1, "--probabilities")
+    assert draw(trained, tmp_path / "whole", *other) == 0
+    assert draw(trained, tmp_path / "parts", *one) == 0
+    put, calls = drawing._Partial.put, []
+
+    def stopping(*args: Any) -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        put(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(drawing._Partial, "put", stopping)
+        assert draw(trained, tmp_path / "parts", *other, "--overwrite") == 130
+    assert draw(trained, tmp_path / "parts", *one) == 1  # other settings than those of the rest
+    monkeypatch.setattr(drawing._Partial, "put", lambda *a: calls.append(1) or put(*a))
+    assert draw(trained, tmp_path / "parts", *other) == 0
+    assert len(calls) == 2 + 2
+    whole, parts = ((tmp_path / p / "box.npy").read_bytes() for p in ("whole", "parts"))
+    assert whole == parts
+
+
+def test_failures_are_told_again(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drawing, "decode", lambda *args: np.zeros((2, 16, 16, 16), np.float32))
+    for _ in range(2):
+        assert draw(trained, tmp_path, "--class-name", "box", "--num_samples", 2) == 3
+    assert len(json.loads((tmp_path / "box.npy.failures.json").read_text())) == 2
+
+
+def test_a_full_disk_is_named(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(drawing._Partial, "begin", lambda self: self.path.symlink_to("/dev/full"))
+    assert draw(trained, tmp_path, "--class-name", "box", "--meshes", "none") == 1
+    assert capsys.readouterr().err.endswith(".box.partial.npy: No space left on device\n")
+
+
+@pytest.mark.parametrize("seed", [-1, 1 << 31])
+def test_seeds_out_of_range(seed: int, trained: Path, tmp_path: Path,
+                            capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    assert draw(trained, tmp_path, "--seed", seed) == 1
+    assert f"--seed {seed}: expected" in capsys.readouterr().err

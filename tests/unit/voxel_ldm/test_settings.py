@@ -30,9 +30,23 @@ def test_a_file_says_what_differs_from_its_base(tmp_path: Path) -> None:
         ("training: 5", "training: expected keys and values"),
         ("[1, 2]", "expected sections"),
         ("a: b: c", "not YAML"),
+        ("training: {epochs: many}", "training: epochs: 'many': expected a number"),
+        ("training: {batch_size: 1.5}", "batch_size: 1.5: expected a whole number"),
+        ("training: {lr: true}", "lr: True: expected a number"),
+        ("autoencoder: {channels: 5}", "channels: 5: expected whole numbers"),
+        ("autoencoder: {channels: [4, x]}", "expected whole numbers"),
+        ("schedule: {kind: 3}", "kind: 3: expected a text"),
     ],
 )
 def test_what_is_refused(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text(text)
     with pytest.raises(ValueError, match=message):
         read_config(tmp_path / "own.yaml")
+
+
+def test_yaml_of_numbers_and_no(tmp_path: Path) -> None:
+    text = "training: {precision: no, batch_size: 1e1}\nnetwork: {attention: []}\n"
+    (tmp_path / "own.yaml").write_text(text)
+    found = read_config(tmp_path / "own.yaml")
+    assert found["training"] == {"precision": "no", "batch_size": 10}
+    assert found["network"] == {"attention": []}
