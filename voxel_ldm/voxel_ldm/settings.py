@@ -18,7 +18,8 @@ SECTIONS: dict[str, dict[str, type]] = {
                  "save_every": int, "log_every": int, "pos_weight": float, "cfg_dropout": float,
                  "mirror": bool},
 }  # fmt: skip
-NAMES = {list: "whole numbers", int: "a whole number", float: "a number", bool: "true or false",
+NAMES: dict[type, str] = {
+    list: "whole numbers", int: "a whole number", float: "a number", bool: "true or false",
          str: "a text"}  # fmt: skip
 
 

@@ -48,6 +48,16 @@ def test_quad_schedule() -> None:
     assert torch.allclose(abar.double(), (1 - beta).cumprod(0), rtol=1e-4)
 
 
+def test_cosine_schedule() -> None:
+    """Nichol, Dhariwal (2021), equation 17, betas at most 0.999."""
+    abar = Schedule(kind="cosine").scheduler().alphas_cumprod
+    t = torch.linspace(0, 1, 1001, dtype=torch.float64)
+    f = ((t + 0.008) / 1.008 * torch.pi / 2).cos() ** 2
+    beta = (1 - f[1:] / f[:-1]).clamp(max=0.999)
+    assert torch.allclose(abar.double(), (1 - beta).cumprod(0), rtol=2e-4, atol=1e-9)
+    assert abar[499].item() == pytest.approx((f[500] / f[0]).item(), rel=1e-4)
+
+
 @pytest.mark.parametrize("t", [999, 500, 1, 0])
 def test_ancestral_step(t: int) -> None:
     """Ho et al. (2020), equations 6 and 7; no noise at the end."""
