@@ -226,7 +226,7 @@ class Run:
     def _restore(self, optimizer: torch.optim.Optimizer) -> int:
         """Take over the state of the output folder; its step, 0 without one."""
         path = self.options.output / "state.pt"
-        state = load_state(path, self.settings) if path.exists() else {"step": 0}
+        state = load_state(path, self.settings) if path.exists() else dict[str, Any](step=0)
         step = int(state["step"])
         self._last = self._rewind(step) if self.engine.is_main_process else {}
         if not step:
