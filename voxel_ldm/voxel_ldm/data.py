@@ -49,7 +49,7 @@ class Set:
         """SHA-256 of all cells, in whatever files they are."""
         made = hashlib.sha256(f"{self.resolution} {[len(part) for part in self.parts]}".encode())
         for part in self.parts:
-            made.update(memoryview(np.ascontiguousarray(part.packed)))
+            made.update(np.ascontiguousarray(part.packed).data)
         return made.hexdigest()
 
 
