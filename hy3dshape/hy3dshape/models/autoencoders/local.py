@@ -92,6 +92,13 @@ class LocalAutoEncoder(nn.Module):
         z = F.layer_norm(z, z.shape[-1:], eps=self.bottleneck_eps)
         return torch.cat([at * POSITION_SCALE, z], dim=-1), z.new_zeros(len(z))
 
+    def encoder(self) -> tuple[nn.Module, ...]:
+        """The parts that latents depend on."""
+        return (
+            self.point_embed, self.offset_embed, self.patch, self.pool, self.encoder_ff,
+            self.to_latents,
+        )  # fmt: skip
+
     def decode(self, latents: Tensor) -> LocalField:
         """The field of latents (b, m, c); the decoder stack runs here, once."""
         at = latents[..., :3] / POSITION_SCALE

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ... import config
 from ...weights import load_strict
+from .local import LocalAutoEncoder
 from .losses import LossWeights, occupancy_iou, sdf_losses
 
 
@@ -23,11 +24,13 @@ class AutoencoderTask(nn.Module):
         num_vol_samples: how many of a batch's `points` are volume points; the rest are near ones.
         volume_weight, near_weight, surface_weight, eikonal_weight, occupancy_weight: of the losses.
         latent_counts: vectors a shape, in training one of these a batch; none: the autoencoder's.
+        freeze_encoder: train the decoder alone, so that latents stay what they are (of a
+            `LocalAutoEncoder`).
         torch_compile: compile the autoencoder; not with an eikonal term, whose second derivative a
             compiled field does not have.
 
     Raises:
-        ValueError: both `torch_compile` and an eikonal term.
+        ValueError: both `torch_compile` and an eikonal term, or an encoder that cannot be frozen.
     """
 
     def __init__(
@@ -41,12 +44,19 @@ class AutoencoderTask(nn.Module):
         eikonal_weight: float = 1e-3,
         occupancy_weight: float = 0.0,
         latent_counts: Sequence[int] = (),
+        freeze_encoder: bool = False,
         torch_compile: bool = False,
     ) -> None:
         super().__init__()
         if torch_compile and eikonal_weight > 0:
             raise ValueError("torch_compile: needs eikonal_weight 0")
         self.first_stage_model = config.build(first_stage_config, "model.params.first_stage_config")
+        if freeze_encoder:
+            autoencoder = self.first_stage_model.autoencoder
+            if not isinstance(autoencoder, LocalAutoEncoder):
+                raise ValueError("freeze_encoder: needs an autoencoder of architecture 'local'")
+            for part in autoencoder.encoder():
+                part.requires_grad_(False)
         self._counts = tuple(latent_counts)
         self._optimizer_cfg, self._vol = optimizer_cfg, num_vol_samples
         self._losses = torch.compile(sdf_losses) if torch_compile else sdf_losses
@@ -95,7 +105,8 @@ class AutoencoderTask(nn.Module):
     def optimizer(self, lr: float) -> torch.optim.Optimizer:
         node = self._optimizer_cfg["optimizer"]
         where = "model.params.optimizer_cfg.optimizer"
-        made: torch.optim.Optimizer = config.build(node, where, params=self.parameters(), lr=lr)
+        trained = [p for p in self.parameters() if p.requires_grad]
+        made: torch.optim.Optimizer = config.build(node, where, params=trained, lr=lr)
         return made
 
     def lr_factor(self, steps: int) -> Callable[[int], float]:
