@@ -113,6 +113,12 @@ def test_training_draws_the_number_of_latents_and_may_leave_the_encoder() -> Non
     weights = LossWeights(near=1, surface=0, eikonal=0, occupancy=1)
     assert torch.equal(loss, sdf_losses(model, parts, weights, 8)["loss"])
     assert not torch.equal(task.eval()(batch)[0], loss)
+    noisy = AutoencoderTask(**node | {"latent_counts": [8], "latent_noise": 0.1}).train()
+    noisy.load_state_dict(task.state_dict())
+    one, same, other = (noisy(batch, torch.Generator().manual_seed(s))[0] for s in (0, 0, 1))
+    assert torch.equal(one, same)
+    assert len({loss.item(), one.item(), other.item()}) == 3
+    assert torch.equal(noisy.eval()(batch)[0], task(batch)[0])
     optimizer = task.optimizer(1e-2)
     loss.backward()
     optimizer.step()

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from .sampling import farthest_points, take
 from .vecset import Block, FeedForward, PointEmbed, PreNorm
 
-POSITION_SCALE = 2.0  # positions in latents: about unit variance
+POSITION_SCALE = 8.0  # positions in latents: noise of 1 moves them by an eighth of the radius
 PATCH = 64  # a latent is made of this part of the surface points
 NEAREST = 4  # latents that make the field at a point
 RADIUS = 0.2  # in which patches and planes have numbers around 1

@@ -24,6 +24,9 @@ class AutoencoderTask(nn.Module):
         num_vol_samples: how many of a batch's `points` are volume points; the rest are near ones.
         volume_weight, near_weight, surface_weight, eikonal_weight, occupancy_weight: of the losses.
         latent_counts: vectors a shape, in training one of these a batch; none: the autoencoder's.
+        latent_noise: in training, noise is added to latents before they are decoded, of a deviation
+            drawn for each shape: this times |normal|. So the decoder gets used to latents that are
+            not quite right, as generated ones are (Zheng et al. 2025, arXiv:2510.11690).
         freeze_encoder: train the decoder alone, so that latents stay what they are (of a
             `LocalAutoEncoder`).
         torch_compile: compile the autoencoder; not with an eikonal term, whose second derivative a
@@ -44,6 +47,7 @@ class AutoencoderTask(nn.Module):
         eikonal_weight: float = 1e-3,
         occupancy_weight: float = 0.0,
         latent_counts: Sequence[int] = (),
+        latent_noise: float = 0.0,
         freeze_encoder: bool = False,
         torch_compile: bool = False,
     ) -> None:
@@ -57,7 +61,7 @@ class AutoencoderTask(nn.Module):
                 raise ValueError("freeze_encoder: needs an autoencoder of architecture 'local'")
             for part in autoencoder.encoder():
                 part.requires_grad_(False)
-        self._counts = tuple(latent_counts)
+        self._counts, self._noise = tuple(latent_counts), latent_noise
         self._optimizer_cfg, self._vol = optimizer_cfg, num_vol_samples
         self._losses = torch.compile(sdf_losses) if torch_compile else sdf_losses
         self._weights = LossWeights(
@@ -74,13 +78,19 @@ class AutoencoderTask(nn.Module):
             "vol": points[:, :v], "near": points[:, v:],
             "vol_sdf": labels[:, :v], "near_sdf": labels[:, v:],
         }  # fmt: skip
-        count = None
+        count, noise, where = None, None, generator.device if generator else points.device
         if self.training and self._counts:
-            where = generator.device if generator is not None else points.device
             drawn = torch.randint(len(self._counts), (), generator=generator, device=where)
             count = self._counts[int(drawn)]
+        if self.training and self._noise:
+            m, c = self.first_stage_model.latent_shape
+            shape = (len(points), m if count is None else count, c)
+            spread = torch.randn(shape[0], 1, 1, generator=generator, device=where).abs()
+            noise = torch.randn(shape, generator=generator, device=where) * spread * self._noise
         with torch.enable_grad():  # for the spatial gradient, in validation too
-            found = self._losses(self.first_stage_model.autoencoder, parts, self._weights, count)
+            found = self._losses(
+                self.first_stage_model.autoencoder, parts, self._weights, count, noise
+            )
         logs = {k: v for k, v in found.items() if k.startswith("loss_")}
         pred = found["pred"].detach()
         logs["iou_vol"] = occupancy_iou(pred[:, :v], labels[:, :v]).mean()
