@@ -205,6 +205,28 @@ def finished(denoiser: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def test_a_run_leaves_its_record(finished: Path) -> None:
+    record = json.loads((finished / "run.json").read_text())
+    assert record["settings"]["training"]["steps"] == 1
+    assert record["counts"] == {"steps": 1}
+    assert record["last"]["train/total_loss"] > 0
+
+
+def test_how_it_is_sampled_may_change_in_a_run(denoiser: Path, finished: Path) -> None:
+    more = ("--ckpt_path", "auto", "--set", "sampling_common.steps=7")
+    assert train(denoiser, finished, "-st", 1, *more) == 0
+
+
+def test_more_processes_than_gpus(
+    denoiser: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    words = ["-c", denoiser, "--output_dir", tmp_path, "--device", "auto", "-ng", 3]
+    assert entry.main([str(word) for word in words]) == 1
+    assert "--num_gpus 3: 2 are there" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -228,6 +250,9 @@ def finished(denoiser: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
          r"latents are (6, 4); max_seq_len and in_channels of the denoiser say (5, 4)"),
         (("--set", "dataset.params.batch_size=9", "--output_dir", "{new}"),
          "7 items fill no batch of 9; lower batch_size"),
+        (("--set", "trainig.steps=9"), "unknown key 'trainig', did you mean 'training'?"),
+        (("--set", "callbacks=[1]"), "callbacks: expected keys and values, found [1]"),
+        (("--set", "dataset=null"), "dataset: expected a section with target: and params:"),
         (("-nn", "2"), "--num_nodes 2: set MASTER_ADDR"),
         (("--deepspeed", "--output_dir", "{new}"), "--deepspeed: the package is missing"),
         (("-a", "--output_dir", "{new}"), "--amp_type 16 needs a GPU"),
