@@ -279,7 +279,9 @@ def test_sharded_weights_are_refused(
 
 def test_free_settings_may_change(denoiser: Path, tmp_path: Path) -> None:
     assert train(denoiser, tmp_path, "-st", 1) == 0
-    more = ("--set", "dataset.params.num_workers=1", "--set", "training.log_every_n_steps=2")
+    settings = ("num_workers=1", "test_csv_path=nowhere.csv")
+    more = [word for each in settings for word in ("--set", f"dataset.params.{each}")]
+    more += ["--set", "training.log_every_n_steps=2"]
     assert train(denoiser, tmp_path, "-st", 2, "--ckpt_path", "auto", *more) == 0
 
 
