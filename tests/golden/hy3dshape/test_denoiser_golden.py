@@ -10,8 +10,7 @@ from golden.hy3dshape.cases import Case, cases
 
 from hy3dshape.models.denoisers.dit import DiTPlain
 from hy3dshape.models.denoisers.flops import active_parameters, evaluation_flops
-from hy3dshape.models.denoisers.layers import TimestepEmbedder, sinusoid
-from hy3dshape.models.denoisers.moe import MoEFeedForward
+from hy3dshape.models.denoisers.layers import MoEFeedForward, TimestepEmbedder, sinusoid
 
 SIZES: dict[str, dict[str, int]] = {
     "small": {"hidden_size": 512, "depth": 12},

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -19,7 +17,6 @@ from unit.hy3dshape.tiny_training import numbers, same, weights
 import main as entry
 from hy3dshape import checkpoints, config
 from hy3dshape.training import Trainer, leaves
-from hy3dshape.training_options import Training
 
 Made = Callable[..., Path]
 MAKERS = {"denoiser": tiny.denoiser, "autoencoder": tiny.autoencoder}
@@ -324,27 +321,6 @@ def test_damaged_checkpoint(
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert train(denoiser, tmp_path, "-st", 2, "--ckpt_path", "auto") == 1
     assert message in capsys.readouterr().err
-
-
-def test_a_step_passes_through_at_most_eight_files(either: Path, tmp_path: Path) -> None:
-    tree = config.load_config(either)
-    options = Training(output_dir=str(tmp_path))
-    task, data = (config.build(tree[name], name) for name in ("model", "dataset"))
-    run = Trainer(task, data, options, {})
-    batch = next(data.train_batches())
-    task.begin([batch], lambda value: value)
-    seen: set[str] = set()
-
-    def note(frame: FrameType, event: str, _: object) -> None:
-        if event == "call" and "/hy3dshape/hy3dshape/" in frame.f_code.co_filename:
-            seen.add(Path(frame.f_code.co_filename).name)
-
-    sys.setprofile(note)
-    try:
-        run._one_step(iter([batch]), 1.0)
-    finally:
-        sys.setprofile(None)
-    assert "training.py" in seen and 6 <= len(seen) <= 8
 
 
 def test_leaves() -> None:
