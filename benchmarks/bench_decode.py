@@ -75,7 +75,7 @@ def main() -> None:
     args = parser.parse_args()
     device = pick_device(args.device)
     torch.set_num_threads(1)
-    model = load_autoencoder(args.config, args.ckpt).to(device)
+    model = load_autoencoder(args.config, args.ckpt)[0].to(device)
     with tempfile.TemporaryDirectory() as made:
         if args.meshes is None:
             script = ROOT / "data_curation" / "make_shapes.py"

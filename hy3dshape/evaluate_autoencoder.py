@@ -32,16 +32,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     cli.set_up_logging(args)
     from hy3dshape import reconstruction
     from hy3dshape.encoding import list_clouds, load_autoencoder, pick_device
-    from hy3dshape.files import sha256, write_json, write_run
+    from hy3dshape.files import write_json, write_run
 
-    model = load_autoencoder(args.config, args.ckpt).to(pick_device(args.device))
+    model, made_of = load_autoencoder(args.config, args.ckpt)
+    model = model.to(pick_device(args.device))
     samples = dict(list(list_clouds(args.input).items())[: args.limit])
     rows = reconstruction.measure_all(model, samples, args.num_latents, args.surface_size)
     found = reconstruction.summary(rows)
     if args.output is not None:
         write_json(args.output, {**found, "shapes": rows})
         settings = {"num_latents": args.num_latents, "surface_size": args.surface_size,
-                    "config": sha256(args.config)}  # fmt: skip
+                    **made_of}  # fmt: skip
         write_run(args.output, settings, {"shapes": len(rows)}, packages=("torch",))
     told = ", ".join(f"{k} {v:.4f}" for k, v in found.items() if k != "n")
     print(json.dumps(found) if args.json else f"{told}  ({len(rows)} shapes)")

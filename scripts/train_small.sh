@@ -33,9 +33,12 @@ train train_autoencoder.py Autoencoder/small autoencoder "${samples[@]}"
 python hy3dshape/export_model.py --ckpt "$output/autoencoder" --dtype fp32 --output "$output/autoencoder.safetensors"
 train train_autoencoder.py Autoencoder/small_finer finer "${samples[@]}" \
   "model.params.first_stage_config.params.pretrained.ckpt_path=$output/autoencoder.safetensors"
+python hy3dshape/export_model.py --ckpt "$output/finer" --dtype fp32 --output "$output/finer.safetensors"
+train train_autoencoder.py Autoencoder/small_decoder decoder "${samples[@]}" \
+  "model.params.first_stage_config.params.pretrained.ckpt_path=$output/finer.safetensors"
 mkdir -p "$weights"
 cp hy3dshape/weights/small/autoencoder.yaml "$weights"
-python hy3dshape/export_model.py --ckpt "$output/finer" --output "$weights/autoencoder.safetensors"
+python hy3dshape/export_model.py --ckpt "$output/decoder" --output "$weights/autoencoder.safetensors"
 python hy3dshape/evaluate_autoencoder.py --input "$output/sdf/test" -c "$weights/autoencoder.yaml" \
   --output "$output/iou.json"
 

@@ -59,7 +59,7 @@ class Turns:
         return np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]], np.float32)
 
 
-def load_autoencoder(path: Path, ckpt: Path | None) -> CustomShapeVAE:
+def load_autoencoder(path: Path, ckpt: Path | None) -> tuple[CustomShapeVAE, dict[str, Any]]:
     """The autoencoder of a configuration, of the diffusion model or its own training.
 
     Args:
@@ -86,7 +86,8 @@ def load_autoencoder(path: Path, ckpt: Path | None) -> CustomShapeVAE:
     model: CustomShapeVAE = config.build(node, where)
     if ckpt is not None:
         load_strict(model.autoencoder, read_state(ckpt), str(ckpt))
-    return model.eval()
+    weights = ckpt or Path(node["params"]["pretrained"]["ckpt_path"])
+    return model.eval(), {"autoencoder": node, "weights": files.sha256(locate(weights))}
 
 
 def list_clouds(path: Path) -> dict[str, Path]:
@@ -153,11 +154,11 @@ def encode_folder(
 
     part, parts = cli.parse_shard(shard)
     clouds = list(list_clouds(source).items())[:limit][part::parts]
-    model = load_autoencoder(config_path, ckpt).to(pick_device(device))
+    model, made_of = load_autoencoder(config_path, ckpt)
+    model = model.to(pick_device(device))
     size = surface_size or model.surface_size
     settings = {
-        "config": files.sha256(config_path), "turns": asdict(turns),
-        "weights": None if ckpt is None else files.sha256(locate(ckpt)),
+        **made_of, "turns": asdict(turns),
         "num_latents": num_latents or model.latent_shape[0],
         "surface_size": size,
     }  # fmt: skip

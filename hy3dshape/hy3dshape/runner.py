@@ -13,12 +13,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from . import cli, config
+from . import cli, config, files
+from .coercion import unknown
 from .training_options import Training
 
 log = logging.getLogger(__name__)
 OPTIONS = {field.name for field in fields(Training)}
-FREE = ("training", "callbacks")  # sections a resumed run may change
+FREE = ("training", "callbacks", "sampling_common")  # sections a resumed run may change
+NEEDED = ("model", "dataset")
 
 
 def add_training_flags(parser: argparse.ArgumentParser) -> None:
@@ -76,8 +78,9 @@ def run(args: argparse.Namespace, argv: list[str]) -> int:
     if nodes:
         flags["num_nodes"] = int(nodes)
     options = Training.resolve(tree.get("training"), flags)
+    _check_sections(tree, args.config)
     config.check(tree)
-    _pick_device(args.device)
+    _pick_device(args.device, options.num_gpus)
     if args.dry_run:
         from .estimate import estimate
 
@@ -88,15 +91,32 @@ def run(args: argparse.Namespace, argv: list[str]) -> int:
     return _train(tree, options, data_seed(tree, flags, options))
 
 
+def _check_sections(tree: Mapping[str, Any], path: Path) -> None:
+    """Raise ValueError for a section that is unknown, missing or of the wrong kind."""
+    for name, section in tree.items():
+        if name not in (*NEEDED, *FREE):
+            raise unknown(name, (*NEEDED, *FREE), str(path))
+        if section is not None and not isinstance(section, Mapping):
+            raise ValueError(f"{path}: {name}: expected keys and values, found {section!r}")
+    for name in NEEDED:
+        if "target" not in (tree.get(name) or {}):
+            raise ValueError(f"{path}: {name}: expected a section with target: and params:")
+
+
 def data_seed(tree: Mapping[str, Any], flags: Mapping[str, Any], options: Training) -> int:
     """Seed of the data module: --seed, else its own in the YAML, else that of the run."""
     own = (tree["dataset"].get("params") or {}).get("seed")
     return options.seed if own is None or "seed" in flags else int(own)
 
 
-def _pick_device(device: str) -> None:
+def _pick_device(device: str, count: int) -> None:
     import torch
 
+    there = torch.cuda.device_count()
+    if device != "cpu" and 0 < there < count:
+        raise ValueError(
+            f"--num_gpus {count}: {there} are there; --device cpu starts CPU processes"
+        )
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: no CUDA device is there; use --device cpu")
     if device == "cpu":
@@ -143,6 +163,9 @@ def _train(tree: Mapping[str, Any], options: Training, seed: int) -> int:
         config.write_config(Path(options.output_dir) / "config.yaml", resolved)
     last = trainer.run()
     if trainer.accelerator.is_main_process:
+        packages = ("torch", "accelerate")
+        files.write_run(Path(options.output_dir), resolved, {"steps": trainer.step},
+                        packages=packages, processes=trainer.world, last=last)  # fmt: skip
         print(
             json.dumps({"step": trainer.step, "callback_errors": trainer.callback_errors, **last})
         )

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from . import files
+from .checkpoints import STATE
 from .data.class_ids import class_number, read_class_ids
 from .data.images import crop_view, load_image, pick_view
 from .data.tables import Row, Table, read_table
 from .output_plan import Kind, Planned, plan_direct, plan_table, require_usable
 from .sampling_flags import DIRECT
+from .weights import locate
 
 log = logging.getLogger(__name__)
 FLAGS = {"text": "text", "image": "image_path", "lvis": "class_id", "gobjaverse": "class_id"}
@@ -130,14 +132,16 @@ def _plan_table(
 
 
 def _class_ids(tree: Mapping[str, Any], args: argparse.Namespace) -> dict[str, int]:
-    """Class ids by name, {} where nothing lists them."""
+    """Class ids by name, of a file or of the run that made the checkpoint; {} without."""
     named = ((tree.get("dataset") or {}).get("params") or {}).get("class_map")
     folder = args.config.parent
     places = [folder / named, Path(named)] if named else []
     found = [p for p in [*places, folder / "classes.json"] if p.is_file()]
     path = args.lvis_mapping_json or (found[0] if found else None)
     if path is None:
-        return {}
+        path = locate(Path(args.ckpt)).with_name(STATE)
+        state = files.read_json(path) if path.is_file() else {}
+        return dict(state.get("conditions", {}).get("class_ids", {}))
     ids = read_class_ids(path)
     count = _class_count(tree)
     if len(ids) != count or max(ids.values()) != count - 1:

@@ -33,7 +33,8 @@ Batch = dict[str, Any]
 VALIDATION = 1 << 40  # micro-batch numbers of validation, apart from those of training
 # what a resumed run may have otherwise: nothing that changes a number
 FREE = ("dataset.params.num_workers", "dataset.params.prefetch_factor",
-        "model.params.torch_compile", "conditions.conditioner.path")  # fmt: skip
+        "dataset.params.test_csv_path", "model.params.torch_compile",
+        "conditions.conditioner.path")  # fmt: skip
 
 
 class Task(Protocol):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -101,22 +100,19 @@ def load_strict(
 
 
 def _read_file(path: Path) -> dict[str, Any]:
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    safe = path.suffix == ".safetensors"
     try:
-        if path.suffix == ".safetensors":
+        if safe:
             return dict(load_file(path))
         with torch.serialization.safe_globals([argparse.Namespace]):
             found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-        raise ValueError(f"{path}: unsafe or damaged: {_first_line(error)}") from error
-    except OSError as error:
-        if error.filename is not None:
+    except Exception as error:  # damaged pickles raise almost anything
+        if isinstance(error, OSError) and error.filename is not None:
             raise
-        raise ValueError(f"{path}: damaged: {_first_line(error)}") from error
-    except SafetensorError as error:
-        raise ValueError(f"{path}: damaged: {_first_line(error)}") from error
+        kind = "damaged" if safe else "unsafe or damaged"
+        raise ValueError(f"{path}: {kind}: {_first_line(error)}") from error
     if not isinstance(found, Mapping):
         raise ValueError(f"{path}: holds a {type(found).__name__}; expected a state dict")
     return dict(found)

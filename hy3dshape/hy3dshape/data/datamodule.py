@@ -42,7 +42,8 @@ class UnifiedDataModule:
         mode, batch_size, num_workers, prefetch_factor: as their names say.
         train_latent_folder, val_latent_folder: latents, searched with sub-folders; without the
             second, validation reads the first. Likewise dataset_folder and val_dataset_folder.
-        train_csv_path, val_csv_path, test_csv_path: tables; the last only to report overlaps.
+        train_csv_path, val_csv_path, test_csv_path: tables; the last, which may be absent, only to
+            report how many validation shapes it holds.
         dataset_type: with conditioning_type class: where classes come from.
         conditioning_type: class means lvis or gobjaverse, after dataset_type.
         caption_column, empty_caption: see `ConditionOptions`.
@@ -175,13 +176,20 @@ class UnifiedDataModule:
                 f"{place}: {len(shared)} of {len(made)} validation shapes are in the training set"
                 f" ({', '.join(shared[:3])}); remove them from one side"
             )
-        if (test := self._table("test")) is not None:
-            shared = sorted(set(made.uids) & set(test.by_uid()))
-            if shared:
-                log.warning(
-                    "%s: holds %d of %d validation shapes", test.path, len(shared), len(made)
-                )
+        self._report_overlap(made.uids)
         return made
+
+    def _report_overlap(self, uids: Collection[str]) -> None:
+        """Say how many validation shapes are test shapes too, as in the published tables."""
+        path = self._csv["test"]
+        if path is None:
+            return
+        if not Path(path).exists():
+            log.warning("%s: is not there; whether it holds validation shapes is unchecked", path)
+            return
+        shared = len(set(uids) & read_table(path, ["model_uid"]).by_uid().keys())
+        level = logging.WARNING if shared else logging.INFO
+        log.log(level, "%s: holds %d of %d validation shapes", path, shared, len(uids))
 
     def train_batches(
         self, done: int = 0, rank: int = 0, world: int = 1

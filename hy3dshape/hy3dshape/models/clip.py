@@ -1,30 +1,21 @@
-"""OpenAI's CLIP beside transformers': weight names, the tokenizer, image preprocessing.
+"""OpenAI's CLIP beside transformers': weight names and the vocabulary.
 
 Sources: Radford et al. 2021, arXiv:2103.00020, and the repository openai/CLIP (MIT) for the names
-of the weights, the order of the byte-pair vocabulary and the preprocessing; transformers'
-`CLIPModel` runs the towers. Only PIL and torch are needed for images, no torchvision.
+of the weights and the order of the byte-pair vocabulary; transformers' `CLIPModel` runs the towers.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import html
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-CONTEXT = 77  # tokens of a text, start and end included
 VOCABULARY_SHA256 = "924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a"
 START, END = "<|startoftext|>", "<|endoftext|>"
 
@@ -173,76 +164,3 @@ def tokenizer_from_bpe(path: Path) -> Any:
     letters = list(bytes_to_unicode().values())
     words = letters + [f"{c}</w>" for c in letters] + ["".join(m) for m in merges] + [START, END]
     return CLIPTokenizer(vocab={w: i for i, w in enumerate(words)}, merges=merges)
-
-
-def clip_token_ids(tokenizer: Any, text: str, context: int = CONTEXT) -> tuple[Tensor, int]:
-    """Ids of one text as OpenAI's tool makes them: start, text, end, zeros.
-
-    Broken unicode and HTML escapes are repaired first, as there. A text that is too long is cut and
-    ends in the end token.
-
-    Returns:
-        (context,) int64 ids; how many tokens were cut off.
-    """
-    import ftfy
-
-    text = html.unescape(html.unescape(ftfy.fix_text(text))).strip()
-    ids = tokenizer(text, add_special_tokens=True, truncation=False, verbose=False)["input_ids"]
-    cut = max(0, len(ids) - context)
-    if cut:
-        ids = ids[: context - 1] + ids[-1:]
-    padded = torch.zeros(context, dtype=torch.int64)
-    padded[: len(ids)] = torch.tensor(ids)
-    return padded, cut
-
-
-def pil_pixels(
-    image: Image.Image,
-    size: int = 224,
-    mean: Sequence[float] = CLIP_MEAN,
-    std: Sequence[float] = CLIP_STD,
-) -> Tensor:
-    """(3, size, size) float32: shorter side to `size` (bicubic), centre crop, normalised."""
-    image = image.convert("RGB")
-    short = min(image.size)
-    width, height = (int(size * side / short) for side in image.size)
-    image = image.resize((width, height), Image.Resampling.BICUBIC)
-    left, top = round((width - size) / 2), round((height - size) / 2)
-    image = image.crop((left, top, left + size, top + size))
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255  # (3, size, size)
-    return normalise(pixels, mean, std)
-
-
-def tensor_pixels(
-    images: Tensor,
-    size: int = 224,
-    mean: Sequence[float] = CLIP_MEAN,
-    std: Sequence[float] = CLIP_STD,
-) -> Tensor:
-    """(b, 3, size, size) float32 of (b, 3, h, w) images in [0, 1] or [-1, 1].
-
-    An image with a value outside [-0.05, 1.05] is taken to be in [-1, 1]; each image is judged
-    alone, so its neighbours in the batch do not matter. Bicubic resize without antialiasing.
-
-    Raises:
-        ValueError: another shape, or values outside [-1.05, 1.05] or not finite.
-    """
-    if images.ndim != 4 or images.shape[1] != 3:
-        raise ValueError(f"images are {tuple(images.shape)}; expected (b, 3, h, w)")
-    images = images.float()
-    low, high = images.amin(dim=(1, 2, 3)), images.amax(dim=(1, 2, 3))
-    if not bool(((low >= -1.05) & (high <= 1.05)).all()):
-        raise ValueError("image values outside [-1, 1]; expected [0, 1] or [-1, 1]")
-    signed = ((low < -0.05) | (high > 1.05))[:, None, None, None]
-    images = torch.where(signed, (images + 1) / 2, images)
-    images = torch.nn.functional.interpolate(
-        images, size=(size, size), mode="bicubic", align_corners=False, antialias=False
-    )
-    return normalise(images, mean, std)
-
-
-def normalise(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """(..., 3, h, w) minus the mean over the deviation of each channel."""
-    shift = torch.tensor(mean, dtype=pixels.dtype, device=pixels.device)[:, None, None]
-    scale = torch.tensor(std, dtype=pixels.dtype, device=pixels.device)[:, None, None]
-    return (pixels - shift) / scale

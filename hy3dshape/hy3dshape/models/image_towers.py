@@ -1,23 +1,31 @@
-"""Frozen image towers of the conditioner: CLIP and DINOv2."""
+"""Frozen image towers of the conditioner: CLIP and DINOv2, and how images become their input.
+
+Preprocessing as in the repository openai/CLIP (MIT), by PIL and torch alone, without torchvision.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from . import clip
 from .towers import FrozenTower, adapt_clip, own_precision
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class ImageTower(FrozenTower):
     """Images to token states; `cls_only`: the class token alone, `l2`: tokens of length one."""
 
-    mean: Sequence[float] = clip.CLIP_MEAN
-    std: Sequence[float] = clip.CLIP_STD
+    mean: Sequence[float] = CLIP_MEAN
+    std: Sequence[float] = CLIP_STD
     size: int
 
     def __init__(self, cls_only: bool, l2: bool) -> None:
@@ -32,11 +40,11 @@ class ImageTower(FrozenTower):
     def pixels(self, images: Tensor | Sequence[Image.Image]) -> Tensor:
         """(b, 3, size, size) network input."""
         if isinstance(images, Tensor):
-            return clip.tensor_pixels(images, self.size, self.mean, self.std)
+            return tensor_pixels(images, self.size, self.mean, self.std)
         for i, image in enumerate(images):
             if not isinstance(image, Image.Image):
                 raise ValueError(f"condition {i} is {type(image).__name__}; expected an image")
-        return torch.stack([clip.pil_pixels(i, self.size, self.mean, self.std) for i in images])
+        return torch.stack([pil_pixels(i, self.size, self.mean, self.std) for i in images])
 
     def encode_pixels(self, pixels: Tensor) -> Tensor:
         """(b, t, k) states of (b, 3, size, size) network input."""
@@ -89,8 +97,8 @@ class ClipImage(ImageTower):
 class DinoImage(ImageTower):
     """DINOv2 (Oquab et al. 2023, arXiv:2304.07193): states after the final layer norm."""
 
-    mean = clip.IMAGENET_MEAN
-    std = clip.IMAGENET_STD
+    mean = IMAGENET_MEAN
+    std = IMAGENET_STD
 
     def __init__(self, model: Any, path: str, cls_only: bool = False, l2: bool = False) -> None:
         super().__init__(cls_only, l2)
@@ -103,3 +111,55 @@ class DinoImage(ImageTower):
 
     def states(self, pixels: Tensor) -> Tensor:
         return self.model(pixel_values=pixels).last_hidden_state
+
+
+def pil_pixels(
+    image: Image.Image,
+    size: int = 224,
+    mean: Sequence[float] = CLIP_MEAN,
+    std: Sequence[float] = CLIP_STD,
+) -> Tensor:
+    """(3, size, size) float32: shorter side to `size` (bicubic), centre crop, normalised."""
+    image = image.convert("RGB")
+    short = min(image.size)
+    width, height = (int(size * side / short) for side in image.size)
+    image = image.resize((width, height), Image.Resampling.BICUBIC)
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    image = image.crop((left, top, left + size, top + size))
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255  # (3, size, size)
+    return normalise(pixels, mean, std)
+
+
+def tensor_pixels(
+    images: Tensor,
+    size: int = 224,
+    mean: Sequence[float] = CLIP_MEAN,
+    std: Sequence[float] = CLIP_STD,
+) -> Tensor:
+    """(b, 3, size, size) float32 of (b, 3, h, w) images in [0, 1] or [-1, 1].
+
+    An image with a value outside [-0.05, 1.05] is taken to be in [-1, 1]; each image is judged
+    alone, so its neighbours in the batch do not matter. Bicubic resize without antialiasing.
+
+    Raises:
+        ValueError: another shape, or values outside [-1.05, 1.05] or not finite.
+    """
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise ValueError(f"images are {tuple(images.shape)}; expected (b, 3, h, w)")
+    images = images.float()
+    low, high = images.amin(dim=(1, 2, 3)), images.amax(dim=(1, 2, 3))
+    if not bool(((low >= -1.05) & (high <= 1.05)).all()):
+        raise ValueError("image values outside [-1, 1]; expected [0, 1] or [-1, 1]")
+    signed = ((low < -0.05) | (high > 1.05))[:, None, None, None]
+    images = torch.where(signed, (images + 1) / 2, images)
+    images = torch.nn.functional.interpolate(
+        images, size=(size, size), mode="bicubic", align_corners=False, antialias=False
+    )
+    return normalise(images, mean, std)
+
+
+def normalise(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """(..., 3, h, w) minus the mean over the deviation of each channel."""
+    shift = torch.tensor(mean, dtype=pixels.dtype, device=pixels.device)[:, None, None]
+    scale = torch.tensor(std, dtype=pixels.dtype, device=pixels.device)[:, None, None]
+    return (pixels - shift) / scale

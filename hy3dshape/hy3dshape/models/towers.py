@@ -7,6 +7,7 @@ flags. image_towers.py holds those for images, tower_files.py loads them.
 
 from __future__ import annotations
 
+import html
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from . import clip
 
 log = logging.getLogger(__name__)
 CACHE_BYTES = 256 * 2**20
+CONTEXT = 77  # tokens of a text for CLIP, start and end included
 CHUNK = 32  # texts embedded at once on an accelerator
 BUFFERS = ("_mean", "_std")  # of the released image conditioner; ours are constants
 
@@ -145,7 +147,7 @@ class ClipText(TextTower):
     def embed(self, texts: Sequence[str]) -> Tensor:
         rows = []
         for text in texts:
-            ids, cut = clip.clip_token_ids(self.tokenizer, text, self.tokens)
+            ids, cut = clip_token_ids(self.tokenizer, text, self.tokens)
             rows.append(ids)
             if cut:
                 self._told_cut(text, cut, self.tokens)
@@ -158,6 +160,27 @@ class ClipText(TextTower):
 
     def adapt(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return adapt_clip(state, ("text_projection", "vis", "logit_scale"))
+
+
+def clip_token_ids(tokenizer: Any, text: str, context: int = CONTEXT) -> tuple[Tensor, int]:
+    """Ids of one text as OpenAI's tool makes them: start, text, end, zeros.
+
+    Broken unicode and HTML escapes are repaired first, as there. A text that is too long is cut and
+    ends in the end token.
+
+    Returns:
+        (context,) int64 ids; how many tokens were cut off.
+    """
+    import ftfy
+
+    text = html.unescape(html.unescape(ftfy.fix_text(text))).strip()
+    ids = tokenizer(text, add_special_tokens=True, truncation=False, verbose=False)["input_ids"]
+    cut = max(0, len(ids) - context)
+    if cut:
+        ids = ids[: context - 1] + ids[-1:]
+    padded = torch.zeros(context, dtype=torch.int64)
+    padded[: len(ids)] = torch.tensor(ids)
+    return padded, cut
 
 
 class SentenceText(TextTower):

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+
+Test = TypeVar("Test", bound=Callable[..., None])
+INDEX = "index"  # a list of the cases, none itself
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,22 @@ class Case:
             return float(tolerance["by_array"][f"out/{name}"])
         largest = self.outputs[name].double().abs().max().item()
         return max(float(tolerance["abs"]), float(tolerance.get("rel", 0.0)) * largest)
+
+
+def cases(pattern: str, without: str = "") -> Callable[[Test], Test]:
+    """Run a test with `case` once for every file NAME.json of the folder that fits `pattern`."""
+
+    def mark(test: Test) -> Test:
+        vars(test)["cases"] = (pattern, without)
+        return test
+
+    return mark
+
+
+def stems(folder: Path, pattern: str = "*", without: str = "") -> list[str]:
+    """Names of the cases in a folder that fit `pattern` and not `without`."""
+    names = sorted(path.stem for path in folder.glob("*.json"))
+    return [n for n in names if fnmatch(n, pattern) and not fnmatch(n, without) and n != INDEX]
 
 
 def load_case(folder: Path, name: str) -> Case:

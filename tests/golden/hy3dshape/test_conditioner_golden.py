@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
-from golden.hy3dshape.cases import Case, load_case
+from golden.hy3dshape.cases import Case, cases
 from PIL import Image
 from transformers import CLIPConfig, CLIPModel
 
 from hy3dshape.models import clip
 from hy3dshape.models.conditioner import MultiConditioner
-from hy3dshape.models.image_towers import ClipImage
-from hy3dshape.models.towers import ClipText
+from hy3dshape.models.image_towers import ClipImage, tensor_pixels
+from hy3dshape.models.towers import ClipText, clip_token_ids
 from hy3dshape.weights import load_strict
-
-
-@pytest.fixture
-def case(request: pytest.FixtureRequest, golden: Path) -> Case:
-    return load_case(golden / "hy3dshape", request.param)
 
 
 def _clip(case: Case) -> CLIPModel:
@@ -33,13 +26,13 @@ def _clip(case: Case) -> CLIPModel:
     return model
 
 
-@pytest.mark.parametrize("case", ["clip_tokens"], indirect=True)
+@cases("clip_tokens*")
 def test_text_tokens(case: Case) -> None:
     tower = ClipText(_clip(case).text_model, tokenizer=None, path="reference")
     case.check("text_tokens", tower.encode_ids(case.inputs["token_ids"].long()))
 
 
-@pytest.mark.parametrize("case", ["clip_tokens"], indirect=True)
+@cases("clip_tokens*")
 def test_image_tokens(case: Case) -> None:
     model = _clip(case)
     images = [Image.fromarray(case.inputs[n].numpy()) for n in ("image0", "image1")]
@@ -50,22 +43,22 @@ def test_image_tokens(case: Case) -> None:
     case.check("image_cls_l2", short(images))
 
 
-@pytest.mark.parametrize("case", ["clip_tokens"], indirect=True)
+@cases("clip_tokens*")
 def test_key_layouts_go_both_ways(case: Case) -> None:
     back = clip.transformers_to_openai(clip.openai_to_transformers(case.weights))
     assert back.keys() == case.weights.keys()
     assert all(torch.equal(back[k], case.weights[k]) for k in back)
 
 
-@pytest.mark.parametrize("case", ["image_tensor_preprocess"], indirect=True)
+@cases("image_tensor_preprocess*")
 def test_image_tensors(case: Case) -> None:
     config = case.info["config"]
     for name in ("unit", "signed"):
-        pixels = clip.tensor_pixels(case.inputs[f"{name}_range"], config["size"])
+        pixels = tensor_pixels(case.inputs[f"{name}_range"], config["size"])
         case.check(f"{name}_sub", pixels[..., :: config["stride"], :: config["stride"]])
 
 
-@pytest.mark.parametrize("case", ["conditioner_class"], indirect=True)
+@cases("conditioner_class*")
 def test_class_conditioner(case: Case) -> None:
     config = case.info["config"]
     conditioner = MultiConditioner("class", config["num_classes"], config["embed_dim"]).eval()
@@ -74,13 +67,14 @@ def test_class_conditioner(case: Case) -> None:
     case.check("null", conditioner.unconditional(2)["main"])
 
 
-def test_token_ids(golden: Path) -> None:
-    expected = json.loads((golden / "hy3dshape" / "tokenizer.json").read_text())
+@cases("tokenizer*")
+def test_token_ids(case: Case) -> None:
+    expected = case.info
     spec = importlib.util.find_spec("clip")
     assert spec is not None and spec.submodule_search_locations, "pip install openai-clip"
     folder = Path(spec.submodule_search_locations[0])
     tokenizer = clip.tokenizer_from_bpe(folder / "bpe_simple_vocab_16e6.txt.gz")
-    found = [clip.clip_token_ids(tokenizer, t)[0].tolist() for t in expected["texts"]]
+    found = [clip_token_ids(tokenizer, t)[0].tolist() for t in expected["texts"]]
     print(
         f"tokenizer: {np.sum(np.array(found) != np.array(expected['ids']))} ids differ, allowed 0"
     )

@@ -3,47 +3,44 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from golden.hy3dshape.cases import Case, cases
 
 from hy3dshape.data.datamodule import UnifiedDataModule
 from hy3dshape.data.latents import group_latents
 
 
-def read(golden: Path, name: str) -> dict[str, Any]:
-    return json.loads((golden / "hy3dshape" / f"{name}.json").read_text())
-
-
-def test_latent_dataset(golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    case = read(golden, "latent_dataset")
-    files = [f for f in case["files"] if "/" not in f]  # ours finds those of sub-folders too
+@cases("latent_dataset*")
+def test_latent_dataset(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = case.info
+    files = [f for f in told["files"] if "/" not in f]  # ours finds those of sub-folders too
     (tmp_path / "latents").mkdir()
     for name in files:
         torch.save(torch.zeros(2, 3), tmp_path / "latents" / name)
-    with (tmp_path / case["table_path"]).open("w", newline="") as handle:
-        writer = csv.DictWriter(handle, case["table"][0])
+    with (tmp_path / told["table_path"]).open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, told["table"][0])
         writer.writeheader()
-        writer.writerows(case["table"])
+        writer.writerows(told["table"])
     monkeypatch.chdir(tmp_path)  # the file name depends on the table's path as it is written
     options: dict[str, Any] = {
-        "train_latent_folder": "latents", "train_csv_path": case["table_path"],
-        "subset_seed": case["seed"], "seed": 1, "empty_caption": "a 3d model",
+        "train_latent_folder": "latents", "train_csv_path": told["table_path"],
+        "subset_seed": told["seed"], "seed": 1, "empty_caption": "a 3d model",
     }  # fmt: skip
     whole = UnifiedDataModule("latent", 2, **options, conditioning_type="text")
-    assert list(whole.train.uids) == case["all_models"]
+    assert list(whole.train.uids) == told["all_models"]
     part = UnifiedDataModule(
         "latent", 2, **options, conditioning_type="text",
-        max_dataset_size=case["max_dataset_size"], snapshot_dir="split",
+        max_dataset_size=told["max_dataset_size"], snapshot_dir="split",
     )  # fmt: skip
-    assert list(part.train.uids) == case["subset"]
-    assert [p.name for p in Path("split").glob("*.txt")] == case["snapshot_file"]
+    assert list(part.train.uids) == told["subset"]
+    assert [p.name for p in Path("split").glob("*.txt")] == told["snapshot_file"]
     captions = [part.train[0, i]["conditioning"] for i in range(len(part.train))]
-    assert captions == [case["captions"][uid] for uid in case["subset"]]
+    assert captions == [told["captions"][uid] for uid in told["subset"]]
     classes = UnifiedDataModule("latent", 2, **options, conditioning_type="lvis")
-    assert classes.class_ids == case["class_ids"]
+    assert classes.class_ids == told["class_ids"]
     groups = {k: [p.name for p in v] for k, v in group_latents(Path("latents")).items()}
-    assert groups == {k: v for k, v in case["groups"].items() if "/" not in k}
+    assert groups == {k: v for k, v in told["groups"].items() if "/" not in k}

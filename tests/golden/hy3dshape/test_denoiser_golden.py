@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from golden.hy3dshape.cases import load_case
+from golden.hy3dshape.cases import Case, cases
 
 from hy3dshape.models.denoisers.dit import DiTPlain
 from hy3dshape.models.denoisers.flops import active_parameters, evaluation_flops
-from hy3dshape.models.denoisers.layers import TimestepEmbedder, sinusoid
-from hy3dshape.models.denoisers.moe import MoEFeedForward
+from hy3dshape.models.denoisers.layers import MoEFeedForward, TimestepEmbedder, sinusoid
 
 SIZES: dict[str, dict[str, int]] = {
     "small": {"hidden_size": 512, "depth": 12},
@@ -24,13 +21,6 @@ SIZES: dict[str, dict[str, int]] = {
 # one sample with a text of 77 tokens (given to 0.1).
 ACTIVE = {"small": 68_343_328, "baseline": 260_418_592, "large": 1_275_981_856}
 GFLOP = {"small": 151.3, "baseline": 547.7, "large": 2629.9}
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "dit_case" in metafunc.fixturenames:
-        golden = metafunc.config.rootpath / metafunc.config.getoption("--golden")
-        files = sorted((golden / "hy3dshape").glob("dit_*.json"))
-        metafunc.parametrize("dit_case", [path.stem for path in files])
 
 
 def full_size(name: str) -> DiTPlain:
@@ -49,8 +39,8 @@ def full_size(name: str) -> DiTPlain:
         )
 
 
-def test_transformer(golden: Path, dit_case: str) -> None:
-    case = load_case(golden / "hy3dshape", dit_case)
+@cases("dit_*")
+def test_transformer(case: Case) -> None:
     config: dict[str, Any] = case.info["config"]
     model = DiTPlain(**config)
     assert list(model.state_dict()) == list(case.weights)
@@ -65,8 +55,8 @@ def test_transformer(golden: Path, dit_case: str) -> None:
             case.check("v_first_half_tokens", model(x[:, : x.shape[1] // 2], t, contexts))
 
 
-def test_experts(golden: Path) -> None:
-    case = load_case(golden / "hy3dshape", "moe")
+@cases("moe*")
+def test_experts(case: Case) -> None:
     config = dict(case.info["config"])
     moe = MoEFeedForward(**config)
     moe.load_state_dict(case.weights)
@@ -85,8 +75,8 @@ def test_experts(golden: Path) -> None:
     case.check("grad_expert0", gradients["experts.0.net.0.proj.weight"])
 
 
-def test_time(golden: Path) -> None:
-    case = load_case(golden / "hy3dshape", "timestep")
+@cases("timestep*")
+def test_time(case: Case) -> None:
     width = case.info["config"]["hidden_size"]
     embedder = TimestepEmbedder(width)
     embedder.load_state_dict(case.weights)
@@ -94,9 +84,10 @@ def test_time(golden: Path) -> None:
     case.check("emb", embedder(case.inputs["t"]))
 
 
+@cases("state_dict_shapes*")
 @pytest.mark.parametrize("size", SIZES)
-def test_keys_and_counts_of_the_full_sizes(golden: Path, size: str) -> None:
-    reference = json.loads((golden / "hy3dshape" / "state_dict_shapes.json").read_text())
+def test_keys_and_counts_of_the_full_sizes(case: Case, size: str) -> None:
+    reference = case.info
     model = full_size(size)
     shapes = {key: list(value.shape) for key, value in model.state_dict().items()}
     assert shapes == reference[f"denoiser_{size}"]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
-from golden.hy3dshape.cases import load_case
+from golden.hy3dshape.cases import Case, cases
 
 from hy3dshape.models.diffusion.transport import (
     PATHS,
@@ -17,8 +15,8 @@ from hy3dshape.models.diffusion.transport import (
 from hy3dshape.schedulers import EulerSchedule
 
 
-def test_transport(golden: Path) -> None:
-    case = load_case(golden / "hy3dshape", "transport")
+@cases("transport*")
+def test_transport(case: Case) -> None:
     noise, data, t = (case.inputs[k] for k in ("x0_noise", "x1_data", "t"))
 
     def model(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
@@ -33,22 +31,22 @@ def test_transport(golden: Path) -> None:
     case.check("ode_euler10", states)
 
 
+@cases("transport*")
 @pytest.mark.parametrize("path", ["GVP", "VP"])
-def test_path(golden: Path, path: str) -> None:
-    case = load_case(golden / "hy3dshape", "transport")
+def test_path(case: Case, path: str) -> None:
     found = PATHS[path](case.inputs["t_grid"])
     for name, value in found._asdict().items():
         case.check(f"{path}_{name}", value)
 
 
-def test_logit_normal_times(golden: Path) -> None:
-    case = load_case(golden / "hy3dshape", "transport")
+@cases("transport*")
+def test_logit_normal_times(case: Case) -> None:
     found = logit_normal_times(case.inputs["normals"], **case.info["config"]["logit_normal"])
     case.check("logit_normal_t", found)
 
 
-def test_schedule(golden: Path) -> None:
-    case = load_case(golden / "hy3dshape", "scheduler")
+@cases("scheduler*")
+def test_schedule(case: Case) -> None:
     schedule = EulerSchedule(**case.info["config"])
     for name in case.outputs:
         kind, _, which = name.partition("_")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any
+from golden.hy3dshape.cases import Case, cases
 
 from hy3dshape.output_plan import SUFFIXES, plan_direct, plan_table
 from hy3dshape.utils.trainings.checkpoint_rules import (
@@ -17,36 +15,35 @@ from hy3dshape.utils.trainings.checkpoint_rules import (
 PARTS = {"denoiser": "model.", "conditioner": "cond_stage_model."}
 
 
-def read(golden: Path, name: str) -> dict[str, Any]:
-    return json.loads((golden / "hy3dshape" / f"{name}.json").read_text())
+@cases("resume_step*")
+def test_resume_step(case: Case) -> None:
+    rows = case.info["cases"]
+    assert [resume_step(row["path"]) for row in rows] == [row["step"] for row in rows]
 
 
-def test_resume_step(golden: Path) -> None:
-    cases = read(golden, "resume_step")["cases"]
-    assert [resume_step(case["path"]) for case in cases] == [case["step"] for case in cases]
-
-
-def test_policies(golden: Path) -> None:
-    case = read(golden, "policies")
-    for name, expected in case["load"].items():
+@cases("policies*")
+def test_policies(case: Case) -> None:
+    told = case.info
+    for name, expected in told["load"].items():
         quirk = name == "gobjaverse/auto"  # the released tool keeps a random class table there
         assert loads_conditioner(*name.split("/")) == (expected or quirk), name
-    for key, expected in case["key_split"].items():
+    for key, expected in told["key_split"].items():
         state = {bare_key(key): 0}
         found = [f"{name}:{k}" for name, start in PARTS.items() for k in part_of(state, start)]
         assert found == ([] if expected is None else [expected]), key
-    for key, expected in case["z_scale"].items():
+    for key, expected in told["z_scale"].items():
         assert (bare_key(key) == "z_scale_factor") == (expected is not None), key
 
 
-def test_output_plan(golden: Path) -> None:
-    case = read(golden, "output_plan")
-    for name, expected in case["plans"].items():
+@cases("output_plan*")
+def test_output_plan(case: Case) -> None:
+    told = case.info
+    for name, expected in told["plans"].items():
         mode, kind, form = name.split("/")
         suffix = SUFFIXES[form]
         if mode == "table":
             plan = plan_table(
-                case["rows"], kind, suffix, case["class_mapping"], empty_caption="a 3d model"
+                told["rows"], kind, suffix, told["class_mapping"], empty_caption="a 3d model"
             )
         else:
             value = expected[0][1]

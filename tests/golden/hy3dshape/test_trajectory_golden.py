@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
-from golden.hy3dshape.cases import load_case
+from golden.hy3dshape.cases import Case, cases
 
 from hy3dshape.models.conditioner import MultiConditioner
 from hy3dshape.models.denoisers.dit import DiTPlain
 from hy3dshape.pipelines import CustomFlowMatchingPipeline
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    golden = metafunc.config.rootpath / metafunc.config.getoption("--golden")
-    files = sorted((golden / "hy3dshape").glob("trajectory_*.json"))
-    metafunc.parametrize("name", [path.stem for path in files])
-
-
-def test_trajectory(golden: Path, name: str) -> None:
-    case = load_case(golden / "hy3dshape", name)
+@cases("trajectory_*")
+def test_trajectory(case: Case) -> None:
     config: dict[str, Any] = case.info["config"]
     model = DiTPlain(**config["denoiser"])
     conditioner = MultiConditioner("class", config["num_classes"], model.context_dim or 0)

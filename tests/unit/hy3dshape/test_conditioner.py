@@ -10,39 +10,20 @@ import pytest
 import torch
 from PIL import Image
 from transformers import (
-    CLIPConfig,
     CLIPModel,
-    CLIPTextConfig,
-    CLIPVisionConfig,
     Dinov2Config,
     Dinov2Model,
 )
+from unit.hy3dshape import tiny_clip
 
-from hy3dshape.models import clip, tower_files
+from hy3dshape.models import clip
 from hy3dshape.models.conditioner import MultiConditioner
 from hy3dshape.models.towers import TextTower
-
-SMALL = {
-    "num_hidden_layers": 1,
-    "num_attention_heads": 1,
-    "hidden_size": 64,
-    "intermediate_size": 64,
-}
 
 
 @pytest.fixture(scope="module")
 def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CLIP of one layer, random, with the public vocabulary, as save_pretrained writes it."""
-    folder = tmp_path_factory.mktemp("clip")
-    torch.manual_seed(0)
-    text = CLIPTextConfig(**SMALL, vocab_size=49408)
-    vision = CLIPVisionConfig(**SMALL, image_size=32, patch_size=16)
-    model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=24))
-    model.save_pretrained(folder)
-    package = tower_files.package_folder("clip", "openai-clip")
-    tokenizer = clip.tokenizer_from_bpe(package / "bpe_simple_vocab_16e6.txt.gz")
-    tokenizer.save_pretrained(folder)
-    return folder
+    return tiny_clip.write(tmp_path_factory.mktemp("clip"))
 
 
 @pytest.fixture(scope="module")
@@ -226,7 +207,7 @@ def test_images(tower: str, dim: int, clip_folder: Path, tmp_path: Path) -> None
     folder = clip_folder
     if tower == "dinov2":
         folder = tmp_path
-        config = Dinov2Config(**SMALL | {"hidden_size": 16}, image_size=32, patch_size=16)
+        config = Dinov2Config(**tiny_clip.SMALL | {"hidden_size": 16}, image_size=32, patch_size=16)
         Dinov2Model(config).save_pretrained(folder)
     made = MultiConditioner("image", text_embed_dim=dim, tower=tower, tower_path=str(folder)).eval()
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)

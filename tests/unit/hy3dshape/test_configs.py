@@ -11,10 +11,12 @@ import yaml
 
 from hy3dshape.config import Training, check_node, load_config
 from hy3dshape.config import nodes as nodes_of
+from hy3dshape.sampling_flags import Numbers
 
 CONFIGS = Path(__file__).parents[3] / "hy3dshape" / "configs"
 FILES = sorted(CONFIGS.rglob("*.yaml"))
 TRAINED = [path for path in FILES if "model" in load_config(path)]
+OWN_TABLES = ("quickstart.yaml", "quickstart_class.yaml")  # made ones, whose splits are disjoint
 VARIANTS = [path for path in FILES if "base" in yaml.safe_load(path.read_text())]
 
 
@@ -66,6 +68,22 @@ def test_latents_and_denoiser_agree(path: Path) -> None:
         denoiser = params["denoiser_cfg"]["params"]
         assert denoiser["max_seq_len"] == first["num_latents"]
         assert denoiser["in_channels"] == first["latent_dim"]
+
+
+@pytest.mark.parametrize("path", TRAINED, ids=name)
+def test_inference_reads_how_to_sample(path: Path) -> None:
+    numbers = Numbers.resolve(load_config(path).get("sampling_common"), {})
+    assert path.parent.name != "Guidance" or numbers.guidance_scale == float(path.stem)
+
+
+@pytest.mark.parametrize("path", TRAINED, ids=name)
+def test_tables_of_a_file_lie_together(path: Path) -> None:
+    """Validation of the published tables lies inside test, which only a test table can show."""
+    params = load_config(path)["dataset"]["params"]
+    if "train_csv_path" in params and path.parts[-1] not in OWN_TABLES:
+        places = {s: Path(params[f"{s}_csv_path"]) for s in ("train", "val", "test")}
+        assert {p.parent for p in places.values()} == {places["train"].parent}
+        assert {s: p.stem for s, p in places.items()} == {s: s for s in places}
 
 
 @pytest.mark.parametrize("size", ["Baseline.yaml", "Size/Small.yaml"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import logging
-import re
 from pathlib import Path
 from typing import Any
 
@@ -173,12 +172,22 @@ def test_validation_shapes_in_training_are_refused(data: dict[str, Any], tmp_pat
         _ = module(data, val_csv_path=val).val
 
 
+@pytest.mark.parametrize(
+    ("uids", "said", "level"),
+    [(["u7", "u9"], "test.csv: holds 1 of 2 validation shapes", logging.WARNING),
+     (["u8", "u9"], "test.csv: holds 0 of 2 validation shapes", logging.INFO),
+     ([], "test.csv: is not there; whether it holds validation shapes", logging.WARNING)],
+)  # fmt: skip
 def test_validation_shapes_in_test_are_reported(
-    data: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    test = write_table(tmp_path / "test.csv", ["u7", "u9"])
-    assert module(data, test_csv_path=test).val is not None
-    assert re.search(r"test\.csv: holds 1 of 2 validation shapes", caplog.text)
+    uids: list[str], said: str, level: int, data: dict[str, Any], tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    caplog.set_level(logging.INFO)
+    test = tmp_path / "test.csv"
+    if uids:
+        write_table(test, uids)
+    assert module(data, test_csv_path=str(test)).val is not None
+    assert [r.levelno for r in caplog.records if said in r.getMessage()] == [level]
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hy3dshape.models.denoisers.dit import DiTPlain
 from hy3dshape.models.denoisers.flops import active_parameters, evaluation_flops
-from hy3dshape.models.denoisers.layers import AttentionPooling, positions_1d, positions_2d
-from hy3dshape.models.denoisers.moe import MoEFeedForward, balance_loss
+from hy3dshape.models.denoisers.layers import (
+    AttentionPooling,
+    MoEFeedForward,
+    balance_loss,
+    positions_1d,
+    positions_2d,
+)
 
 SMALL: dict[str, Any] = {
     "in_channels": 5,

@@ -10,6 +10,7 @@ import pytest
 import torch
 import trimesh
 import yaml
+from safetensors.torch import save_file
 
 import encode_latents
 import evaluate_autoencoder
@@ -113,6 +114,18 @@ def test_what_exists_is_kept_and_other_settings_are_refused(
     assert (output / "a.pt").stat().st_mtime_ns == before
     assert _encode(samples, output, *autoencoder, "--num-latents", "8") == 1
     assert "num_latents: there 16, here 8" in capsys.readouterr().err
+
+
+def test_latents_of_weights_that_have_been_replaced_are_not_taken_over(
+    autoencoder: list[str], samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    beside = tmp_path / "autoencoder.safetensors"
+    state = torch.load(tmp_path / "ae.pt", weights_only=True)
+    save_file(state, beside)
+    assert _encode(samples, tmp_path / "out", *autoencoder[:2]) == 0
+    save_file({k: v + 1 for k, v in state.items()}, beside)
+    assert _encode(samples, tmp_path / "out", *autoencoder[:2]) == 1
+    assert "weights: there" in capsys.readouterr().err
 
 
 def test_a_broken_cloud_is_recorded_and_the_rest_encoded(

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from hy3dshape.data.images import crop_view, latent_view, load_image, pick_view
-from hy3dshape.models import clip
+from hy3dshape.models.image_towers import pil_pixels, tensor_pixels
 
 
 def _png(path: Path, mode: str = "RGB") -> Path:
@@ -79,14 +79,14 @@ def test_random_latent_views_come_from_the_generator() -> None:
 def test_network_input_of_a_wide_image_is_its_middle() -> None:
     pixels = np.zeros((20, 60, 3), dtype=np.uint8)
     pixels[:, 20:40] = 255
-    found = clip.pil_pixels(Image.fromarray(pixels), size=20, mean=(0, 0, 0), std=(1, 1, 1))
+    found = pil_pixels(Image.fromarray(pixels), size=20, mean=(0, 0, 0), std=(1, 1, 1))
     assert torch.equal(found, torch.ones(3, 20, 20))
 
 
 def test_each_image_of_a_batch_is_judged_alone() -> None:
     unit, signed = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)).split(1)
-    both = clip.tensor_pixels(torch.cat([unit, signed * 2 - 1]), 8)
-    assert torch.allclose(both, clip.tensor_pixels(torch.cat([unit, signed]), 8), atol=1e-5)
+    both = tensor_pixels(torch.cat([unit, signed * 2 - 1]), 8)
+    assert torch.allclose(both, tensor_pixels(torch.cat([unit, signed]), 8), atol=1e-5)
     for wrong in (torch.full((1, 3, 4, 4), 255.0), torch.full((1, 3, 4, 4), torch.nan)):
         with pytest.raises(ValueError, match=r"outside \[-1, 1\]"):
-            clip.tensor_pixels(wrong)
+            tensor_pixels(wrong)

@@ -125,6 +125,16 @@ def test_other_settings_are_refused_by_name(flags: Flags, tmp_path: Path, capsys
     assert not (tmp_path / "run.json").exists() and digests(tmp_path) != old
 
 
+def test_the_run_that_made_the_weights_knows_its_classes(tmp_path: Path) -> None:
+    flags = class_model(tmp_path)
+    folder = Path(flags[flags.index("--ckpt") + 1]).parent
+    ids = {"kind": 0, "cube": 1, "ball": 2}
+    (tmp_path / "classes.json").unlink()
+    (folder / "state.json").write_text(json.dumps({"conditions": {"class_ids": ids}}))
+    assert sample(flags, tmp_path / "out", "--class-name", "ball") == 0
+    assert [p.parent.name for p in (tmp_path / "out").rglob("*.glb")] == ["class_2"]
+
+
 def test_a_killed_runs_torn_manifest_is_mended(flags: Flags, tmp_path: Path) -> None:
     manifest, out = tmp_path / "m.csv", tmp_path / "out"
     direct = ("--num_samples", 3, "--class_id", 0, "--manifest", manifest)

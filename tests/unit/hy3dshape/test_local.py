@@ -96,21 +96,43 @@ def test_learns_a_sphere_and_gives_a_closed_mesh_back() -> None:
     assert mesh.volume == pytest.approx(4 / 3 * torch.pi * 0.8**3, rel=0.1)
 
 
-def test_training_draws_the_number_of_latents() -> None:
+def test_training_draws_the_number_of_latents_and_may_leave_the_encoder() -> None:
     torch.manual_seed(0)
     node = config.load_config(CONFIG)["model"]["params"]
     node["first_stage_config"]["params"] |= {"model_dim": 32, "head_dim": 16, "num_latents": 16}
-    task = AutoencoderTask(**node | {"latent_counts": [8]}).train()
+    task = AutoencoderTask(**node | {"latent_counts": [8], "freeze_encoder": True}).train()
     model = task.first_stage_model.autoencoder
+    before = {k: v.clone() for k, v in model.state_dict().items()}
     points, labels = torch.rand(2, 512, 3), torch.rand(2, 512) - 0.5
     batch = {"surface": on_sphere(2, 64), "points": points, "labels": labels}
-    torch.nn.init.normal_(model.to_outputs.weight)
+    torch.nn.init.normal_(before["to_outputs.weight"])
+    model.load_state_dict(before)
     loss, _ = task(batch)
     parts = {"surface": batch["surface"], "vol": points[:, :256], "near": points[:, 256:],
              "vol_sdf": labels[:, :256], "near_sdf": labels[:, 256:]}  # fmt: skip
     weights = LossWeights(near=1, surface=0, eikonal=0, occupancy=1)
     assert torch.equal(loss, sdf_losses(model, parts, weights, 8)["loss"])
     assert not torch.equal(task.eval()(batch)[0], loss)
+    noisy = AutoencoderTask(**node | {"latent_counts": [8], "latent_noise": 0.1}).train()
+    noisy.load_state_dict(task.state_dict())
+    one, same, other = (noisy(batch, torch.Generator().manual_seed(s))[0] for s in (0, 0, 1))
+    assert torch.equal(one, same)
+    assert len({loss.item(), one.item(), other.item()}) == 3
+    assert torch.equal(noisy.eval()(batch)[0], task(batch)[0])
+    optimizer = task.optimizer(1e-2)
+    loss.backward()
+    optimizer.step()
+    changed = {k for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
+    latents = ("point_embed", "offset_embed", "patch", "pool", "encoder_ff", "to_latents")
+    assert changed == {k for k in before if not k.startswith(latents)}
+
+
+def test_an_encoder_by_attention_is_not_frozen() -> None:
+    node = config.load_config(CONFIG)["model"]["params"]
+    small = {"architecture": "vecset", "model_dim": 32, "head_dim": 16, "model_depth": 1}
+    node["first_stage_config"]["params"] |= small
+    with pytest.raises(ValueError, match="freeze_encoder: needs an autoencoder of architecture"):
+        AutoencoderTask(**node | {"freeze_encoder": True})
 
 
 def test_a_compiled_field_has_no_eikonal_term() -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -19,7 +17,6 @@ from unit.hy3dshape.tiny_training import numbers, same, weights
 import main as entry
 from hy3dshape import checkpoints, config
 from hy3dshape.training import Trainer, leaves
-from hy3dshape.training_options import Training
 
 Made = Callable[..., Path]
 MAKERS = {"denoiser": tiny.denoiser, "autoencoder": tiny.autoencoder}
@@ -205,6 +202,28 @@ def finished(denoiser: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def test_a_run_leaves_its_record(finished: Path) -> None:
+    record = json.loads((finished / "run.json").read_text())
+    assert record["settings"]["training"]["steps"] == 1
+    assert record["counts"] == {"steps": 1}
+    assert record["last"]["train/total_loss"] > 0
+
+
+def test_how_it_is_sampled_may_change_in_a_run(denoiser: Path, finished: Path) -> None:
+    more = ("--ckpt_path", "auto", "--set", "sampling_common.steps=7")
+    assert train(denoiser, finished, "-st", 1, *more) == 0
+
+
+def test_more_processes_than_gpus(
+    denoiser: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    words = ["-c", denoiser, "--output_dir", tmp_path, "--device", "auto", "-ng", 3]
+    assert entry.main([str(word) for word in words]) == 1
+    assert "--num_gpus 3: 2 are there" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -228,6 +247,9 @@ def finished(denoiser: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
          r"latents are (6, 4); max_seq_len and in_channels of the denoiser say (5, 4)"),
         (("--set", "dataset.params.batch_size=9", "--output_dir", "{new}"),
          "7 items fill no batch of 9; lower batch_size"),
+        (("--set", "trainig.steps=9"), "unknown key 'trainig', did you mean 'training'?"),
+        (("--set", "callbacks=[1]"), "callbacks: expected keys and values, found [1]"),
+        (("--set", "dataset=null"), "dataset: expected a section with target: and params:"),
         (("-nn", "2"), "--num_nodes 2: set MASTER_ADDR"),
         (("--deepspeed", "--output_dir", "{new}"), "--deepspeed: the package is missing"),
         (("-a", "--output_dir", "{new}"), "--amp_type 16 needs a GPU"),
@@ -254,7 +276,9 @@ def test_sharded_weights_are_refused(
 
 def test_free_settings_may_change(denoiser: Path, tmp_path: Path) -> None:
     assert train(denoiser, tmp_path, "-st", 1) == 0
-    more = ("--set", "dataset.params.num_workers=1", "--set", "training.log_every_n_steps=2")
+    settings = ("num_workers=1", "test_csv_path=nowhere.csv")
+    more = [word for each in settings for word in ("--set", f"dataset.params.{each}")]
+    more += ["--set", "training.log_every_n_steps=2"]
     assert train(denoiser, tmp_path, "-st", 2, "--ckpt_path", "auto", *more) == 0
 
 
@@ -297,27 +321,6 @@ def test_damaged_checkpoint(
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert train(denoiser, tmp_path, "-st", 2, "--ckpt_path", "auto") == 1
     assert message in capsys.readouterr().err
-
-
-def test_a_step_passes_through_at_most_eight_files(either: Path, tmp_path: Path) -> None:
-    tree = config.load_config(either)
-    options = Training(output_dir=str(tmp_path))
-    task, data = (config.build(tree[name], name) for name in ("model", "dataset"))
-    run = Trainer(task, data, options, {})
-    batch = next(data.train_batches())
-    task.begin([batch], lambda value: value)
-    seen: set[str] = set()
-
-    def note(frame: FrameType, event: str, _: object) -> None:
-        if event == "call" and "/hy3dshape/hy3dshape/" in frame.f_code.co_filename:
-            seen.add(Path(frame.f_code.co_filename).name)
-
-    sys.setprofile(note)
-    try:
-        run._one_step(iter([batch]), 1.0)
-    finally:
-        sys.setprofile(None)
-    assert "training.py" in seen and 6 <= len(seen) <= 8
 
 
 def test_leaves() -> None:

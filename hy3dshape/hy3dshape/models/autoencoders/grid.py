@@ -8,12 +8,14 @@ closed whatever the field. Cells outside keep the sign, not the value, of their 
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+log = logging.getLogger(__name__)
 BAND = 0.6
 COARSEST = 32  # resolution evaluated everywhere
 
@@ -78,6 +80,9 @@ def evaluate_band(query: Query, bounds: float, resolution: int, device: torch.de
     levels = [resolution]
     while levels[0] % 2 == 0 and levels[0] >= 2 * COARSEST:
         levels.insert(0, levels[0] // 2)
+    if levels[0] >= 4 * COARSEST:
+        log.warning("resolution %d can be halved to %d only: all of its %d^3 points are evaluated",
+                    resolution, levels[0], levels[0] + 1)  # fmt: skip
     grid = evaluate_dense(query, bounds, levels[0], device)
     r = levels[0]
     cells = torch.cartesian_prod(*[torch.arange(r, device=device)] * 3)

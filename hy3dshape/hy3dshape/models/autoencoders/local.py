@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from .sampling import farthest_points, take
 from .vecset import Block, FeedForward, PointEmbed, PreNorm
 
-POSITION_SCALE = 2.0  # positions in latents: about unit variance
+POSITION_SCALE = 8.0  # positions in latents: noise of 1 moves them by an eighth of the radius
 PATCH = 64  # a latent is made of this part of the surface points
 NEAREST = 4  # latents that make the field at a point
 RADIUS = 0.2  # in which patches and planes have numbers around 1
@@ -91,6 +91,13 @@ class LocalAutoEncoder(nn.Module):
         z = self.to_latents(x + self.encoder_ff(x))
         z = F.layer_norm(z, z.shape[-1:], eps=self.bottleneck_eps)
         return torch.cat([at * POSITION_SCALE, z], dim=-1), z.new_zeros(len(z))
+
+    def encoder(self) -> tuple[nn.Module, ...]:
+        """The parts that latents depend on."""
+        return (
+            self.point_embed, self.offset_embed, self.patch, self.pool, self.encoder_ff,
+            self.to_latents,
+        )  # fmt: skip
 
     def decode(self, latents: Tensor) -> LocalField:
         """The field of latents (b, m, c); the decoder stack runs here, once."""

@@ -37,6 +37,7 @@ def sdf_losses(
     batch: Mapping[str, Tensor],
     weights: LossWeights,
     num_latents: int | None = None,
+    noise: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Losses and the prediction on one batch.
 
@@ -47,6 +48,7 @@ def sdf_losses(
         weights: of the terms; with `surface` 0 the field is not evaluated there, with `eikonal` 0
             its gradient is not computed.
         num_latents: vectors a shape, None: the model's.
+        noise: (b, m, c) added to the latents before they are decoded.
 
     Returns:
         Scalars `loss`, `loss_vol`, `loss_near`, `loss_bottleneck` and, unless their weights are 0,
@@ -57,7 +59,7 @@ def sdf_losses(
     queries = torch.cat([batch["vol"], batch["near"], surface], dim=1)
     queries.requires_grad_(weights.eikonal > 0)
     latents, bottleneck = model.encode(batch["surface"], num_latents)
-    pred = model.decode(latents)(queries)
+    pred = model.decode(latents if noise is None else latents + noise)(queries)
     v, w = batch["vol"].shape[1], batch["near"].shape[1]
     losses = {
         "loss_vol": (pred[:, :v] - batch["vol_sdf"]).abs().mean(),

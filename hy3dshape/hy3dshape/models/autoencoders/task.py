@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ... import config
 from ...weights import load_strict
+from .local import LocalAutoEncoder
 from .losses import LossWeights, occupancy_iou, sdf_losses
 
 
@@ -23,11 +24,16 @@ class AutoencoderTask(nn.Module):
         num_vol_samples: how many of a batch's `points` are volume points; the rest are near ones.
         volume_weight, near_weight, surface_weight, eikonal_weight, occupancy_weight: of the losses.
         latent_counts: vectors a shape, in training one of these a batch; none: the autoencoder's.
+        latent_noise: in training, noise is added to latents before they are decoded, of a deviation
+            drawn for each shape: this times |normal|. So the decoder gets used to latents that are
+            not quite right, as generated ones are (Zheng et al. 2025, arXiv:2510.11690).
+        freeze_encoder: train the decoder alone, so that latents stay what they are (of a
+            `LocalAutoEncoder`).
         torch_compile: compile the autoencoder; not with an eikonal term, whose second derivative a
             compiled field does not have.
 
     Raises:
-        ValueError: both `torch_compile` and an eikonal term.
+        ValueError: both `torch_compile` and an eikonal term, or an encoder that cannot be frozen.
     """
 
     def __init__(
@@ -41,13 +47,21 @@ class AutoencoderTask(nn.Module):
         eikonal_weight: float = 1e-3,
         occupancy_weight: float = 0.0,
         latent_counts: Sequence[int] = (),
+        latent_noise: float = 0.0,
+        freeze_encoder: bool = False,
         torch_compile: bool = False,
     ) -> None:
         super().__init__()
         if torch_compile and eikonal_weight > 0:
             raise ValueError("torch_compile: needs eikonal_weight 0")
         self.first_stage_model = config.build(first_stage_config, "model.params.first_stage_config")
-        self._counts = tuple(latent_counts)
+        if freeze_encoder:
+            autoencoder = self.first_stage_model.autoencoder
+            if not isinstance(autoencoder, LocalAutoEncoder):
+                raise ValueError("freeze_encoder: needs an autoencoder of architecture 'local'")
+            for part in autoencoder.encoder():
+                part.requires_grad_(False)
+        self._counts, self._noise = tuple(latent_counts), latent_noise
         self._optimizer_cfg, self._vol = optimizer_cfg, num_vol_samples
         self._losses = torch.compile(sdf_losses) if torch_compile else sdf_losses
         self._weights = LossWeights(
@@ -64,13 +78,19 @@ class AutoencoderTask(nn.Module):
             "vol": points[:, :v], "near": points[:, v:],
             "vol_sdf": labels[:, :v], "near_sdf": labels[:, v:],
         }  # fmt: skip
-        count = None
+        count, noise, where = None, None, generator.device if generator else points.device
         if self.training and self._counts:
-            where = generator.device if generator is not None else points.device
             drawn = torch.randint(len(self._counts), (), generator=generator, device=where)
             count = self._counts[int(drawn)]
+        if self.training and self._noise:
+            m, c = self.first_stage_model.latent_shape
+            shape = (len(points), m if count is None else count, c)
+            spread = torch.randn(shape[0], 1, 1, generator=generator, device=where).abs()
+            noise = torch.randn(shape, generator=generator, device=where) * spread * self._noise
         with torch.enable_grad():  # for the spatial gradient, in validation too
-            found = self._losses(self.first_stage_model.autoencoder, parts, self._weights, count)
+            found = self._losses(
+                self.first_stage_model.autoencoder, parts, self._weights, count, noise
+            )
         logs = {k: v for k, v in found.items() if k.startswith("loss_")}
         pred = found["pred"].detach()
         logs["iou_vol"] = occupancy_iou(pred[:, :v], labels[:, :v]).mean()
@@ -95,7 +115,8 @@ class AutoencoderTask(nn.Module):
     def optimizer(self, lr: float) -> torch.optim.Optimizer:
         node = self._optimizer_cfg["optimizer"]
         where = "model.params.optimizer_cfg.optimizer"
-        made: torch.optim.Optimizer = config.build(node, where, params=self.parameters(), lr=lr)
+        trained = [p for p in self.parameters() if p.requires_grad]
+        made: torch.optim.Optimizer = config.build(node, where, params=trained, lr=lr)
         return made
 
     def lr_factor(self, steps: int) -> Callable[[int], float]:

@@ -19,6 +19,7 @@ from .layers import (
     POOL_WIDTH,
     Attention,
     AttentionPooling,
+    MoEFeedForward,
     NormFactory,
     TimestepEmbedder,
     layer_norm,
@@ -26,7 +27,6 @@ from .layers import (
     positions_1d,
     positions_2d,
 )
-from .moe import MoEFeedForward
 
 
 class FeedForward(nn.Module):

@@ -7,8 +7,7 @@ Build the model on `torch.device("meta")` to ask about one that does not fit her
 from __future__ import annotations
 
 from .dit import Block, DiTPlain
-from .layers import POOL_WIDTH
-from .moe import MoEFeedForward
+from .layers import POOL_WIDTH, MoEFeedForward
 
 
 def evaluation_flops(model: DiTPlain, tokens: int, context_tokens: int = 0) -> int:
