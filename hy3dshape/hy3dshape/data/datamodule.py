@@ -233,6 +233,13 @@ class UnifiedDataModule:
         path = self._csv[split]
         return None if path is None else read_table(path, ["model_uid"])
 
+    def condition_options(self, random_view: bool = False) -> ConditionOptions:
+        """How conditions are read from this data's tables."""
+        column, empty = self._captions
+        return ConditionOptions(
+            self.kind, column, empty, self.class_ids, self._image_views, random_view
+        )
+
     def _dataset(self, split: Split) -> ShapeDataset:
         table = self._table(split)
         folder = Path(self._folders[split] or self._folders["train"] or "")
@@ -241,10 +248,7 @@ class UnifiedDataModule:
         listed = there if table is None else table.by_uid().keys() & there
         if not listed:
             raise ValueError(f"{folder}: holds no shape of {self._csv[split]}")
-        column, empty = self._captions
-        options = ConditionOptions(
-            self.kind, column, empty, self.class_ids, self._image_views, split == "train"
-        )
+        options = self.condition_options(split == "train")
         conditions = Conditions(options, table, self._limited(split, sorted(listed)))
         log.info(
             "%s: %d shapes, %d in %s, %d used",

@@ -19,7 +19,10 @@ from unit.hy3dshape import tiny_training as tiny
 from unit.hy3dshape.test_training import fresh_engine, train  # noqa: F401
 from unit.hy3dshape.tiny_training import numbers, same, weights
 
+from hy3dshape.data.conditions import ConditionOptions
+from hy3dshape.data.datamodule import UnifiedDataModule
 from hy3dshape.models.autoencoders.isosurface import Mesh
+from hy3dshape.utils.trainings import fpd_eval_callback
 from hy3dshape.utils.trainings.fpd_eval_callback import ModelEvalFPDCallback
 from hy3dshape.utils.trainings.image_log_callback import ImageLogger, sheet
 from hy3dshape.utils.trainings.mesh_log_callback import ConditionalMeshLogger
@@ -63,7 +66,7 @@ def fake_run(out: Path, step: int = 10) -> Any:
     batch = {"conditioning": ["a Chair, red", "b", "c"], "latents": torch.zeros(3, 6, 4)}
     data = SimpleNamespace(
         val_batches=lambda: iter([batch]), train_batches=lambda: iter([batch]),
-        batches_an_epoch=lambda: 4, class_ids={},
+        batches_an_epoch=lambda: 4, condition_options=lambda: ConditionOptions("text"),
     )  # fmt: skip
     logged: dict[str, float] = {}
     board = SimpleNamespace(add_image=lambda *args: logged.update(image=args[1].shape))
@@ -138,13 +141,58 @@ def test_copies_are_measured_by_the_other_stages(tmp_path: Path) -> None:
     assert [s["id"] for s in meshes["shapes"]] == [f"sample_{i:07d}" for i in (1, 2, 3)]
 
 
+STUB = """
+import argparse, json
+import numpy as np, trimesh
+parser = argparse.ArgumentParser()
+parser.add_argument("--input")
+parser.add_argument("--output")
+args = parser.parse_args()
+rows = json.load(open(args.input))["shapes"]
+paths = [args.input.replace("shapes.json", row["path"]) for row in rows]
+found = [trimesh.load(path, force="mesh").extents for path in paths]
+np.savez(args.output, ids=[row["id"] for row in rows], embeddings=np.float32(found))
+"""
+
+
+def test_distances_by_a_script_that_writes_embeddings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sides of the boxes around balls of diameters 1, 1.5 and 2, against such of 0, 1 and 2."""
+    (tmp_path / "retrieval").mkdir()
+    (tmp_path / "retrieval/sides.py").write_text(STUB)
+    (tmp_path / "fpd_eval").symlink_to(ROOT / "fpd_eval")
+    monkeypatch.setattr(fpd_eval_callback, "ROOT", tmp_path)
+    rows = "".join(f"u{i},thing {i}\n" for i in range(5))
+    (tmp_path / "test.csv").write_text(f"model_uid,caption\n{rows}")
+    embeddings = np.repeat(np.float32([[0], [1], [2]]), 3, axis=1)
+    np.savez(tmp_path / "ref.npz", ids=["a", "b", "c"], embeddings=embeddings)
+    encoder = {"script": "retrieval/sides.py", "reference": str(tmp_path / "ref.npz")}
+    call = ModelEvalFPDCallback(str(tmp_path / "test.csv"), n_eval=4, heavy_every_n_steps=10,
+                                encoders={"sides": encoder})  # fmt: skip
+    call(run := fake_run(tmp_path), 10)
+    # means 1.5 and 1 on all axes alike, variances (over n) 1/6 and 2/3: 3 (1/4 + 1/6)
+    assert run.logged["metrics/fpd_sides"] == pytest.approx(1.25, rel=0.02)
+
+
+def test_images_of_a_table_are_one_view_of_their_strip(tmp_path: Path) -> None:
+    strip = np.repeat(np.arange(4, dtype=np.uint8), 8)[:, None, None].repeat(8, 1).repeat(3, 2)
+    Image.fromarray(strip).save(tmp_path / "s.png")
+    (tmp_path / "test.csv").write_text("model_uid,view_path\nu,s.png\n")
+    data = UnifiedDataModule("latent", 1, train_latent_folder="x", conditioning_type="image",
+                             image_views=4)  # fmt: skip
+    call = ModelEvalFPDCallback(str(tmp_path / "test.csv"), condition_type="image")
+    ((uid, view),) = call._conditions(SimpleNamespace(data=data))
+    assert uid == "u" and view.size == (8, 8) and view.getpixel((0, 0)) == (2, 2, 2)
+
+
 def stage(script: str, *words: object) -> None:
     subprocess.run([sys.executable, ROOT / script, *map(str, words), "-q"], check=True,
                    stdout=subprocess.DEVNULL)  # fmt: skip
 
 
 def test_evaluation_runs_scripts_of_the_repository_alone() -> None:
-    with pytest.raises(ValueError, match="'/bin/sh' is no script of the retrieval stage"):
+    with pytest.raises(ValueError, match="'/bin/sh' is no script of the retrieval stage; one is"):
         ModelEvalFPDCallback("t.csv", encoders={"x": {"script": "/bin/sh", "reference": "r.npz"}})
     with pytest.raises(ValueError, match="train_lfd and test_neighbours: give both or neither"):
         ModelEvalFPDCallback("t.csv", train_lfd="x")

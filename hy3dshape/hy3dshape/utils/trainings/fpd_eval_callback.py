@@ -1,6 +1,8 @@
 """Samples of the model in training, judged by the other stages: copies, Frechet distance.
 
-Those stages run as processes of their own, found beside this one in the repository.
+Those stages run as processes of their own, found beside this one in the repository. For Frechet
+distances one of `retrieval/` has to write embeddings (kind `embedding` of formats/npz.md); none of
+the scripts there does yet.
 """
 
 from __future__ import annotations
@@ -11,11 +13,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...data.class_ids import read_class_ids
-from ...data.conditions import Conditioning, ConditionOptions, Conditions
+from ...data.conditions import Conditioning, Conditions
 from ...data.randomness import item_rng
 from ...data.tables import read_table
 from ...files import read_json, write_json
@@ -42,13 +45,15 @@ class ModelEvalFPDCallback:
         test_csv: table of held-out shapes whose conditions are used, in its order.
         cache_dir: default `eval` in the output folder.
         n_eval: samples, from the first rows.
-        condition_type: what of the table, as for the data module; lvis_map_json: {category: id},
-            default the ids of the training data.
+        condition_type: what of the table, as for the data module, whose caption column and number
+            of views of an image hold here too; lvis_map_json: {category: id}, default the ids of
+            the training data.
         heavy_every_n_steps: steps between.
         train_lfd: table of the training shapes by `retrieval/extract_lfd.py`.
         test_neighbours: held-out shapes against it by `retrieval/retrieve.py`.
-        encoders: {name: {script: retrieval/NAME.py, reference: NPZ}}; the script makes embeddings
-            of `--input shapes.json` at `--output NPZ`, the reference holds those of the training.
+        encoders: {name: {script: retrieval/NAME.py, reference: NPZ}}; a script, to be written,
+            that makes embeddings of `--input shapes.json` at `--output NPZ`; the reference holds
+            those of the training.
         guidance_scale, num_inference_steps, seed, device_batch_size: of the sampling.
         bounds, octree_depth, num_chunks, mc_level: see `CustomFlowMatchingPipeline`.
         workers: processes of the scripts.
@@ -105,9 +110,11 @@ class ModelEvalFPDCallback:
     def _conditions(self, run: Trainer) -> list[tuple[str, Any]]:
         """(uid, condition) of the rows that are used."""
         table = read_table(self._csv, ["model_uid"])
-        ids = dict(run.data.class_ids) if self._map is None else read_class_ids(Path(self._map))
+        data: Any = run.data
         kind: Conditioning = "lvis" if self._kind == "class" else self._kind
-        options = ConditionOptions(kind, class_ids=ids, random_view=False)
+        options = replace(data.condition_options(), kind=kind)
+        if self._map is not None:
+            options = replace(options, class_ids=read_class_ids(Path(self._map)))
         uids = list(table.by_uid())[: self.count]
         found = Conditions(options, table, uids)
         return [(uid, found.of(uid, item_rng(self._seed, 0, uid))) for uid in found.uids]
@@ -162,7 +169,10 @@ class ModelEvalFPDCallback:
 def _script(name: str) -> str:
     """`name` of a script of another stage. Raises ValueError for every other file."""
     if name not in {p.relative_to(ROOT).as_posix() for p in ROOT.glob("retrieval/*.py")}:
-        raise ValueError(f"encoders: {name!r} is no script of the retrieval stage")
+        raise ValueError(
+            f"encoders: {name!r} is no script of the retrieval stage; one is needed that writes"
+            " embeddings (--input shapes.json --output NPZ), which the repository has not yet"
+        )
     return name
 
 
