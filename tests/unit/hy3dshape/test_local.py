@@ -113,7 +113,7 @@ def test_training_draws_the_number_of_latents_and_may_leave_the_encoder() -> Non
     weights = LossWeights(near=1, surface=0, eikonal=0, occupancy=1)
     assert torch.equal(loss, sdf_losses(model, parts, weights, 8)["loss"])
     assert not torch.equal(task.eval()(batch)[0], loss)
-    noisy = AutoencoderTask(**node | {"latent_counts": [8], "latent_noise": 0.1}).train()
+    noisy = AutoencoderTask(**node | {"latent_counts": [8], "latent_noise": [0.1]}).train()
     noisy.load_state_dict(task.state_dict())
     one, same, other = (noisy(batch, torch.Generator().manual_seed(s))[0] for s in (0, 0, 1))
     assert torch.equal(one, same)
@@ -125,6 +125,12 @@ def test_training_draws_the_number_of_latents_and_may_leave_the_encoder() -> Non
     changed = {k for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
     latents = ("point_embed", "offset_embed", "patch", "pool", "encoder_ff", "to_latents")
     assert changed == {k for k in before if not k.startswith(latents)}
+
+
+def test_noise_is_of_one_number_of_latents_each() -> None:
+    node = config.load_config(CONFIG)["model"]["params"]
+    with pytest.raises(ValueError, match="latent_noise: 1 numbers for 2 latent_counts"):
+        AutoencoderTask(**node | {"latent_counts": [8, 16], "latent_noise": [0.1]})
 
 
 def test_an_encoder_by_attention_is_not_frozen() -> None:

@@ -24,16 +24,18 @@ class AutoencoderTask(nn.Module):
         num_vol_samples: how many of a batch's `points` are volume points; the rest are near ones.
         volume_weight, near_weight, surface_weight, eikonal_weight, occupancy_weight: of the losses.
         latent_counts: vectors a shape, in training one of these a batch; none: the autoencoder's.
-        latent_noise: in training, noise is added to latents before they are decoded, of a deviation
-            drawn for each shape: this times |normal|. So the decoder gets used to latents that are
-            not quite right, as generated ones are (Zheng et al. 2025, arXiv:2510.11690).
+        latent_noise: for each of `latent_counts`, the noise added to latents before they are
+            decoded, in training: of a deviation drawn for each shape, this times |normal|. So the
+            decoder gets used to latents that are not quite right, as generated ones are (Zheng et
+            al. 2025, arXiv:2510.11690). None: no noise.
         freeze_encoder: train the decoder alone, so that latents stay what they are (of a
             `LocalAutoEncoder`).
         torch_compile: compile the autoencoder; not with an eikonal term, whose second derivative a
             compiled field does not have.
 
     Raises:
-        ValueError: both `torch_compile` and an eikonal term, or an encoder that cannot be frozen.
+        ValueError: both `torch_compile` and an eikonal term, an encoder that cannot be frozen, or
+            noise for another number of `latent_counts`.
     """
 
     def __init__(
@@ -47,7 +49,7 @@ class AutoencoderTask(nn.Module):
         eikonal_weight: float = 1e-3,
         occupancy_weight: float = 0.0,
         latent_counts: Sequence[int] = (),
-        latent_noise: float = 0.0,
+        latent_noise: Sequence[float] = (),
         freeze_encoder: bool = False,
         torch_compile: bool = False,
     ) -> None:
@@ -61,7 +63,11 @@ class AutoencoderTask(nn.Module):
                 raise ValueError("freeze_encoder: needs an autoencoder of architecture 'local'")
             for part in autoencoder.encoder():
                 part.requires_grad_(False)
-        self._counts, self._noise = tuple(latent_counts), latent_noise
+        self._counts, self._noise = tuple(latent_counts), tuple(latent_noise)
+        if self._noise and len(self._noise) != len(self._counts):
+            raise ValueError(
+                f"latent_noise: {len(self._noise)} numbers for {len(self._counts)} latent_counts"
+            )
         self._optimizer_cfg, self._vol = optimizer_cfg, num_vol_samples
         self._losses = torch.compile(sdf_losses) if torch_compile else sdf_losses
         self._weights = LossWeights(
@@ -80,13 +86,13 @@ class AutoencoderTask(nn.Module):
         }  # fmt: skip
         count, noise, where = None, None, generator.device if generator else points.device
         if self.training and self._counts:
-            drawn = torch.randint(len(self._counts), (), generator=generator, device=where)
-            count = self._counts[int(drawn)]
-        if self.training and self._noise:
-            m, c = self.first_stage_model.latent_shape
-            shape = (len(points), m if count is None else count, c)
-            spread = torch.randn(shape[0], 1, 1, generator=generator, device=where).abs()
-            noise = torch.randn(shape, generator=generator, device=where) * spread * self._noise
+            drawn = int(torch.randint(len(self._counts), (), generator=generator, device=where))
+            count = self._counts[drawn]
+            if self._noise and self._noise[drawn]:
+                shape = (len(points), count, self.first_stage_model.latent_shape[1])
+                spread = torch.randn(shape[0], 1, 1, generator=generator, device=where).abs()
+                noise = torch.randn(shape, generator=generator, device=where) * spread
+                noise = noise * self._noise[drawn]
         with torch.enable_grad():  # for the spatial gradient, in validation too
             found = self._losses(
                 self.first_stage_model.autoencoder, parts, self._weights, count, noise
