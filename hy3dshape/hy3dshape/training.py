@@ -1,6 +1,6 @@
 """The training loop: any task, one process or many, with exact resume.
 
-The engine is Hugging Face Accelerate (DDP, FSDP, DeepSpeed, mixed precision). All randomness is a
+The engine is Hugging Face Accelerate (DDP, DeepSpeed, mixed precision). All randomness is a
 function of (seed, micro-batch), so that one process with `update_every` 2 sees the same numbers as
 two processes with 1, and a resumed run the same as one that was never stopped.
 """
