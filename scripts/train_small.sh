@@ -47,7 +47,8 @@ for part in train val; do
     --output "$output/latents/$part" --batch-size 32
 done
 data=("dataset.params.train_latent_folder=$output/latents/train" "dataset.params.train_csv_path=$output/train.csv"
-  "dataset.params.val_latent_folder=$output/latents/val" "dataset.params.val_csv_path=$output/val.csv")
+  "dataset.params.val_latent_folder=$output/latents/val" "dataset.params.val_csv_path=$output/val.csv"
+  "dataset.params.test_csv_path=$output/test.csv")
 train main.py quickstart text "${data[@]}"
 python hy3dshape/export_model.py --ckpt "$output/text" --output "$weights/model.safetensors"
 train main.py quickstart_class class "${data[@]}" "model.params.ckpt_path=$weights/model.safetensors"
