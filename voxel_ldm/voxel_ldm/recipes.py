@@ -201,7 +201,7 @@ def _finish(run: Run) -> dict[str, float]:
         counts = {"steps": run.done, "parameters": sum(p.numel() for p in run.plain.parameters())}
         packages = ("numpy", "torch", "accelerate", "diffusers")
         write_run(run.options.output, run.settings, counts, packages=packages, figures=last)
-    run.engine.wait_for_everyone()  # a process that leaves first would pull the others down
+    run.engine.wait_for_everyone()
     run.engine.end_training()
     return last if run.engine.is_main_process else {}
 
