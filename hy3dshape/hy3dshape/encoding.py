@@ -91,21 +91,29 @@ def load_autoencoder(path: Path, ckpt: Path | None) -> tuple[CustomShapeVAE, dic
 
 
 def list_clouds(path: Path) -> dict[str, Path]:
-    """Files by id: npz or meshes of a folder, or the meshes of a shapes.json.
+    """Files by id: npz or meshes of a folder, whose ids are paths below it, or of a shapes.json.
 
     Raises:
-        ValueError: two files have one id, or there is none.
+        ValueError: two files have one id, a listed mesh is not upright, or there is none.
     """
     if path.is_file():
         listed = files.read_json(path)
         try:
-            return {row["id"]: path.parent / row["path"] for row in listed["shapes"]}
+            rows = {row["id"]: path.parent / row["path"] for row in listed["shapes"]}
+            turned = [r for r in listed["shapes"] if "rotation" in r or r.get("up", "y") != "y"]
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path}: no list 'shapes' of entries with 'id' and 'path'") from error
+        if turned:
+            raise ValueError(
+                f"{path}: {turned[0]['id']} and {len(turned) - 1} others do not stand along y in"
+                " their files; encode samples that prepare_sdf.py, which turns them, has made"
+            )
+        return rows
     found: dict[str, Path] = {}
-    kinds = {".npz"} if any(path.glob("*.npz")) else MESHES
+    kinds = {".npz"} if any(path.rglob("*.npz")) else MESHES
     for file in sorted(p for p in path.rglob("*") if p.suffix.lower() in kinds):
-        if (other := found.setdefault(file.stem, file)) != file:
+        uid = file.relative_to(path).with_suffix("").as_posix()
+        if (other := found.setdefault(uid, file)) != file:
             raise ValueError(f"{file} and {other}: two files for one id")
     if not found:
         raise ValueError(f"{path}: no .npz and no mesh in it")

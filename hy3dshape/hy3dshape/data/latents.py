@@ -22,19 +22,19 @@ IMAGE_COPY = re.compile(r"_(aug|view)(\d+)$")
 def group_latents(folder: Path, images: bool = False) -> Groups:
     """Files of each uid below a folder, in the order of their numbers.
 
-    The uid is the name before the last `_aug{n}` (images: also `_view{n}`), without sub-folders.
+    The uid is the path below the folder before the last `_aug{n}` (images: also `_view{n}`):
+    `chairs/001` of `chairs/001_aug2.pt`.
 
     Raises:
-        ValueError: no such folder, no file in it, or one file name in two sub-folders.
+        ValueError: no such folder, or no file in it.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: there is no such folder of latents")
     pattern = IMAGE_COPY if images else SHAPE_COPY
     groups: dict[str, dict[Copy, Path]] = {}
     for path in sorted(folder.rglob("*.pt")):
-        uid, copy = _split(path.stem, pattern)
-        if (other := groups.setdefault(uid, {}).setdefault(copy, path)) != path:
-            raise ValueError(f"{path} and {other}: two files for one latent")
+        uid, copy = _split(path.relative_to(folder).with_suffix("").as_posix(), pattern)
+        groups.setdefault(uid, {})[copy] = path
     if not groups:
         raise ValueError(f"{folder}: no .pt file; make latents with encode_latents.py")
     return {uid: [files[n] for n in sorted(files)] for uid, files in sorted(groups.items())}

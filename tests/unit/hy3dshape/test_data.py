@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from hy3dshape.data.datamodule import UnifiedDataModule
+from hy3dshape.data.latents import group_latents
 from hy3dshape.data.loading import EpochBatches
 from hy3dshape.models.autoencoders.autoencoder import CustomShapeVAE
 
@@ -39,7 +40,7 @@ def write_table(path: Path, uids: list[str], **columns: Any) -> str:
 @pytest.fixture
 def data(tmp_path: Path) -> dict[str, Any]:
     """Eight shapes of two copies, the first of three tables over them; options of a module."""
-    folder = tmp_path / "latents" / "part"
+    folder = tmp_path / "latents"
     folder.mkdir(parents=True)
     uids = [f"u{i}" for i in range(8)]
     for i, uid in enumerate(uids):
@@ -232,10 +233,12 @@ def test_the_first_tokens_are_a_shorter_set(data: dict[str, Any]) -> None:
         _ = module(data, num_latents=5).train
 
 
-def test_one_latent_in_two_folders(data: dict[str, Any]) -> None:
-    torch.save(torch.zeros(4, 3), Path(data["train_latent_folder"]) / "u0_aug0.pt")
-    with pytest.raises(ValueError, match="two files for one latent"):
-        _ = module(data).train
+def test_a_folder_is_part_of_the_id(tmp_path: Path) -> None:
+    (tmp_path / "chairs").mkdir()
+    for name in ("001_aug1", "chairs/001_aug1", "chairs/001_aug0"):
+        (tmp_path / f"{name}.pt").touch()
+    found = {uid: [p.stem for p in files] for uid, files in group_latents(tmp_path).items()}
+    assert found == {"001": ["001_aug1"], "chairs/001": ["001_aug0", "001_aug1"]}
 
 
 def test_a_snapshot_of_other_shapes_is_refused(data: dict[str, Any], tmp_path: Path) -> None:

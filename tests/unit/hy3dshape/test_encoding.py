@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 import encode_latents
 import evaluate_autoencoder
-from hy3dshape.encoding import Turns, read_cloud
+from hy3dshape.encoding import Turns, list_clouds, read_cloud
 from hy3dshape.models.autoencoders.autoencoder import CustomShapeVAE
 
 PARAMS = {
@@ -167,6 +167,16 @@ def test_a_list_of_another_form_is_named(
     (tmp_path / "shapes.json").write_text('[{"id": "a"}]')
     assert _encode(tmp_path / "shapes.json", tmp_path / "out", *autoencoder) == 1
     assert "shapes.json: no list 'shapes'" in capsys.readouterr().err
+
+
+def test_folders_are_part_of_ids_and_lying_meshes_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "chairs").mkdir()
+    (tmp_path / "chairs" / "001.npz").touch()
+    assert list(list_clouds(tmp_path)) == ["chairs/001"]
+    listed = {"shapes": [{"id": "a", "path": "a.obj", "up": "z"}]}
+    (tmp_path / "shapes.json").write_text(json.dumps(listed))
+    with pytest.raises(ValueError, match=r"a and 0 others do not stand along y .* prepare_sdf"):
+        list_clouds(tmp_path / "shapes.json")
 
 
 def test_a_mesh_is_sampled_in_the_unit_sphere(tmp_path: Path) -> None:
