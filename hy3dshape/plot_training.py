@@ -25,9 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from hy3dshape.files import replacing
 
-    figure = Figure(figsize=(4.5 * len(args.input), 3.2), layout="constrained")
-    panels = figure.subplots(1, len(args.input), squeeze=False)[0]
-    for axes, run in zip(panels, args.input, strict=True):
+    columns, rows_of_panels = min(3, len(args.input)), -(-len(args.input) // 3)
+    figure = Figure(figsize=(4.5 * columns, 3.2 * rows_of_panels), layout="constrained")
+    for number, run in enumerate(args.input, 1):
+        axes = figure.add_subplot(rows_of_panels, columns, number)
         rows = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
         for kind, look in (("train", {"alpha": 0.5, "lw": 1}), ("val", {"marker": ".", "lw": 1.5})):
             name = f"{kind}/{args.metric}"
