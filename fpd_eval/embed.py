@@ -7,8 +7,8 @@ Encoders, and what they take beside --input and --output:
   uni3d     point cloud to 1,024 numbers; --weights of its authors, needed; all flags below
   pointnet  the small encoder of this repository, 128 numbers; --points --seed --weights
   d2a3      shape distributions, 128 numbers, nothing learned; --points --seed
-  views     mean CLIP or DINOv2 feature over the pictures of render_views.py (--input is its folder);
-            --weights, needed: a folder of transformers
+  views     mean CLIP or DINOv2 feature over the pictures of render_views.py, whose folder
+            --input is; --weights, needed: a folder of transformers
 
 Run it again to go on after a kill or to add shapes; run it without --shard to join the parts of a
 sharded run.

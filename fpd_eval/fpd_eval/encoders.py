@@ -127,7 +127,7 @@ class _Uni3DRows:
             self.model.visual.to(self.dtype)
             self.cast = True
             cosine = (full * self._embed(rows)).sum(1)
-            log.warning("trunk in %s: cosine to float32 is %.6f on average, %.6f at least (%d shapes)",
+            log.warning("trunk in %s: cosine to float32 %.6f on average, %.6f at least (%d shapes)",
                         self.dtype, cosine.mean(), cosine.min(), len(rows))  # fmt: skip
         return [row_or_error(row) for row in self._embed(rows)]
 

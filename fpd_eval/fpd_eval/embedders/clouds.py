@@ -16,7 +16,7 @@ CENTERS = ("mean", "bbox")
 
 
 class Mesh(NamedTuple):
-    """Vertices (n, 3) and faces (m, 3); the coloured parts of trimesh they came from, if asked for."""
+    """Vertices (n, 3) and faces (m, 3); if asked for, the coloured parts of trimesh behind them."""
 
     vertices: Floats
     faces: NDArray[np.int64]
@@ -34,8 +34,8 @@ def sample_cloud(
     Args:
         points:     how many, n.
         seed:       of the sampling.
-        center:     what of the points goes to 0: `mean` or `bbox`, the middle of their bounding box.
-                    The farthest then is at distance 1.
+        center:     what goes to 0: `mean` of the points, or `bbox`, the middle of their bounding
+                    box. The farthest then is at distance 1.
         color_fill: red, green and blue of points without a colour, in [0, 1].
         use_colors: take vertex, face and texture colours of the file where it has some.
 
@@ -106,7 +106,7 @@ def _generator(mesh: Mesh, seed: int) -> np.random.Generator:
 
 
 def _paint(colors: Floats, parts: list[Any], face: NDArray[np.int64], weights: Floats) -> None:
-    """Overwrite the `colors` (n, 3) of points on parts that have some; (n, 3) barycentric `weights`."""
+    """Overwrite `colors` (n, 3) of points on parts that have some; `weights` are barycentric."""
     first = 0
     for part in parts:
         own = np.flatnonzero((face >= first) & (face < first + len(part.faces)))

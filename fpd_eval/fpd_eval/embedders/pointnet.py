@@ -1,7 +1,7 @@
 """The small encoder of this repository: a PointNet trained on made shapes and furniture.
 
-After Qi, Su, Mo, Guibas, PointNet, CVPR 2017, arXiv:1612.00593, without its input transforms: points
-meet the maximum over all points once, and maximum and mean over points make the embedding.
+After Qi, Su, Mo, Guibas, PointNet, CVPR 2017, arXiv:1612.00593, without its input transforms:
+points meet the maximum over all points once; maximum and mean over points make the embedding.
 Its weights and card: fpd_eval/weights/pointnet. It is not Uni3D, nor comparable with it.
 """
 
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 WEIGHTS = Path(__file__).parents[2] / "weights/pointnet/pointnet.safetensors"
 WIDTH = 128  # of the embedding
-GROUP = 512  # points the network sees at once
+GROUP = 256  # points the network sees at once
 
 
 class PointNet(nn.Module):
@@ -80,7 +80,9 @@ def load(path: Path) -> PointNet:
             tasks = json.loads((file.metadata() or {})["tasks"])
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         model = PointNet(tasks)
-        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+        model.load_state_dict(
+            {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+        )
     except (SafetensorError, KeyError, ValueError, RuntimeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{path}: no weights of the pointnet encoder: {reason}") from error

@@ -1,13 +1,14 @@
 """Uni3D: embedding of a coloured point cloud by a vision transformer, in plain torch.
 
-Zhou et al., Uni3D: Exploring Unified 3D Representation at Scale, ICLR 2024, arXiv:2310.06773, and its
-program (MIT); trunks are those of EVA-02 and EVA in timm. Modules are named as in the checkpoints.
-1x1 convolutions are linear layers here, and parts that play no role in an embedding are absent.
+Zhou et al., Uni3D: Exploring Unified 3D Representation at Scale, ICLR 2024, arXiv:2310.06773, and
+its program (MIT); trunks are those of EVA-02 and EVA in timm. Modules are named as in the
+checkpoints. 1x1 convolutions are linear layers here; what plays no role in an embedding is absent.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -54,12 +55,10 @@ class PointNetwork(nn.Module):
         own = self.first_conv(groups.flatten(0, 1)).view(k, m, -1)  # (K, M, 256)
         whole = own.amax(1, keepdim=True)  # (K, 1, 256)
         # the first layer of [whole, own], its half on `whole` once per group
-        first, *rest = self.second_conv
+        first = cast(nn.Linear, self.second_conv[0])
         of_whole, of_own = first.weight.chunk(2, dim=1)
         joint = F.linear(whole, of_whole, first.bias) + F.linear(own, of_own)  # (K, M, 512)
-        out = joint.flatten(0, 1)
-        for layer in rest:
-            out = layer(out)
+        out = self.second_conv[1:](joint.flatten(0, 1))
         return out.view(k, m, -1).amax(1)
 
 
@@ -204,7 +203,7 @@ class Uni3D(nn.Module):
         return torch.cat([offsets, take(colors, index)], dim=-1)
 
     def embed_groups(self, centres: Tensor, groups: Tensor) -> Tensor:
-        """(B, embed_dim) of centres (B, G, 3) and groups (B, G, M, 6); the trunk in its own type."""
+        """(B, embed_dim) of centres (B, G, 3) and groups (B, G, M, 6); the trunk in its type."""
         x = self.tokens(centres, groups).to(self.visual.fc_norm.weight.dtype)
         return self.trans2embed(self.visual(x).float())
 

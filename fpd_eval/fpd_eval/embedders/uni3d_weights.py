@@ -1,4 +1,4 @@
-"""Uni3D from its official checkpoints: the variant is read off the file, every key is accounted for.
+"""Uni3D from its official checkpoints: the variant is read off the file, every key accounted for.
 
 Only tensors are ever unpickled: safetensors, or `torch.load(weights_only=True)`.
 """
@@ -89,7 +89,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def infer_variant(path: Path, state: Mapping[str, Tensor]) -> str:
-    """Name in VARIANTS whose style, width, depth and hidden size `state` has; ValueError if none."""
+    """Name in VARIANTS whose style, width, depth and hidden size `state` has, or ValueError."""
     block = "point_encoder.visual.blocks.{}."
     needed = ("point_encoder.cls_token", block.format(0) + "mlp.fc2.weight", "trans2embed.weight")
     for key in (*needed[:2], PREFIX + needed[2]):
@@ -107,7 +107,8 @@ def infer_variant(path: Path, state: Mapping[str, Tensor]) -> str:
         if (s.block, s.width, s.depth, s.mlp_hidden) == found:
             return name
     raise ValueError(
-        f"{path}: no variant of Uni3D: blocks {style}, width {width}, depth {depth}, hidden {hidden}"
+        f"{path}: no variant of Uni3D: blocks {style}, width {width}, depth {depth}, "
+        f"hidden {hidden}"
     )
 
 
@@ -118,7 +119,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
         inner = found.get(name) if isinstance(found, Mapping) else None
         found = inner if isinstance(inner, Mapping) else found
     if not isinstance(found, Mapping) or not all(isinstance(v, Tensor) for v in found.values()):
-        raise ValueError(f"{path}: no state dict, neither itself nor under module, state_dict, model")
+        raise ValueError(
+            f"{path}: no state dict, neither itself nor under module, state_dict, model"
+        )
     return {str(key).removeprefix("module."): value for key, value in found.items()}
 
 
@@ -130,7 +133,7 @@ def _read(path: Path) -> Any:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=False)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
         raise ValueError(f"{path}: damaged: {_first_line(error)}") from error
     except Exception as error:  # UnpicklingError, and whatever else a hostile pickle raises

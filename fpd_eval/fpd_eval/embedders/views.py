@@ -31,7 +31,8 @@ def list_views(source: Path, shard: str | None, limit: int | None) -> list[Item]
     Raises:
         ValueError: no views.json below, a malformed one, an id twice.
     """
-    items, seen = [], {}
+    items: list[Item] = []
+    seen: dict[str, Path] = {}
     for path in sorted(source.rglob("views.json")):
         record = read_json(path)
         if not isinstance(record, dict) or not isinstance(record.get("id"), str):
@@ -103,7 +104,9 @@ class ViewEncoder:
         self.model, info = found
         if info["missing_keys"]:
             some = ", ".join(sorted(info["missing_keys"])[:3])
-            raise ValueError(f"{folder}: {len(info['missing_keys'])} weights are missing, as {some}")
+            raise ValueError(
+                f"{folder}: {len(info['missing_keys'])} weights are missing, as {some}"
+            )
         self.model = self.model.float().eval().to(device)
 
     @torch.inference_mode()
@@ -137,7 +140,14 @@ def _loading(folder: Path) -> Iterator[None]:
 
     try:
         yield
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError, json.JSONDecodeError) as e:
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        KeyError,
+        SafetensorError,
+        json.JSONDecodeError,
+    ) as e:
         reason = (str(e).strip().splitlines() or [type(e).__name__])[0]
         raise ValueError(f"{folder}: cannot be loaded: {reason}; {ADVICE}") from e
 

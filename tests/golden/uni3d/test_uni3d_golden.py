@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from conftest import golden_folder
 from torch import Tensor
 
-from conftest import golden_folder
 from fpd_eval.embedders.grouping import farthest_points, neighbours, take
 from fpd_eval.embedders.uni3d import Shape, Uni3D
 from fpd_eval.embedders.uni3d_weights import build, read_state
