@@ -132,9 +132,8 @@ def _embedder(encoder: Any, clouds: list[Any], points: int, seed: int) -> Callab
 
 
 def _text(result: dict[str, Any]) -> str:
-    n = result["shapes"]
-    head = f"FD of {result['settings']['encoder']}  ({n['reference']} reference, {n['compared']} compared)"
-    lines = [head]
+    n, encoder = result["shapes"], result["settings"]["encoder"]
+    lines = [f"FD of {encoder}  ({n['reference']} reference, {n['compared']} compared)"]
     for name, row in result["distances"].items():
         pairs = ", ".join(
             f"{v:g}: {fd:.4f}" for v, fd in zip(row["levels"], row["fd"], strict=True)

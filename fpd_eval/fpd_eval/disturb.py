@@ -23,7 +23,7 @@ def add_noise(points: Rows, level: float, rng: np.random.Generator) -> Rows:
 
 
 def cut_part(points: Rows, share: float, count: int, rng: np.random.Generator) -> Rows:
-    """The first `count` of the points that remain without the `share` farthest in a random direction.
+    """The first `count` of points without the `share` farthest in a random direction.
 
     Raises:
         ValueError: fewer remain.
