@@ -30,15 +30,16 @@ class PointNet(nn.Module):
         super().__init__()
         self.tasks = tasks
         self.own = nn.Sequential(*_layer(3, 64), *_layer(64, 128))
-        self.joint = nn.Sequential(*_layer(256, 128), *_layer(128, 256))
+        self.of_whole, self.of_own = nn.Linear(128, 128), nn.Linear(128, 128, bias=False)
+        self.joint = nn.Sequential(nn.BatchNorm1d(128), nn.ReLU(), *_layer(128, 256))
         self.out = nn.Sequential(*_layer(512, 256), nn.Linear(256, WIDTH))
         self.heads = nn.ModuleDict({k: nn.Linear(WIDTH, len(v)) for k, v in tasks.items()})
 
     def forward(self, points: Tensor) -> Tensor:
         b, p, _ = points.shape
         own = self.own(points.flatten(0, 1)).view(b, p, -1)  # (B, P, 128)
-        whole = own.amax(1, keepdim=True).expand(-1, p, -1)
-        joint = self.joint(torch.cat([whole, own], -1).flatten(0, 1)).view(b, p, -1)
+        both = self.of_own(own) + self.of_whole(own.amax(1, keepdim=True))
+        joint = self.joint(both.flatten(0, 1)).view(b, p, -1)  # (B, P, 256)
         return self.out(torch.cat([joint.amax(1), joint.mean(1)], -1))
 
     def embed(self, points: Tensor) -> Tensor:
