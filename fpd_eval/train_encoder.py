@@ -9,6 +9,7 @@ shapes after every epoch. A killed run goes on at the last whole epoch.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ def _train(args: Any, pairs: list[Any], settings: dict[str, Any]) -> dict[str, A
         state |= {"epoch": epoch + 1, "history": history, "settings": json.dumps(settings)}
         with files.replacing(args.output / "state.pt") as temporary:
             torch.save(state, temporary)
-        print(f"epoch {epoch}: {json.dumps(history[-1])}", file=bar.fp)
+        print(f"epoch {epoch}: {json.dumps(history[-1])}", file=sys.stderr)
     with files.replacing(args.output / "pointnet.safetensors") as temporary:
         save(model, temporary)
     return {"tasks": {
