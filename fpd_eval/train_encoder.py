@@ -42,7 +42,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = shown | {
         "tasks": {name: [files.sha256(path) for path in paths] for name, paths in tables.items()}
     }
-    result = _train(args, pairs, settings)
+    finished = files.run_path(args.output)
+    if finished.exists() and not args.overwrite:
+        files.require_same(str(args.output), files.read_json(finished)["settings"], settings)
+        result = files.read_json(args.output / "accuracy.json")
+    else:
+        result = _train(args, pairs, settings)
     files.write_json(args.output / "accuracy.json", result)
     counts = {f"{name}_{side}": value for name, r in result["tasks"].items()
               for side, value in r["shapes"].items()}  # fmt: skip

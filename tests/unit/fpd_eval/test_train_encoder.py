@@ -48,6 +48,10 @@ def test_it_learns_and_goes_on_after_a_kill(
     assert train_encoder.main([*flags, "--output", str(tmp_path / "whole")]) == 0
     said = "made: accuracy 1.0000  (20 test shapes, 2 classes, 48 training shapes)\n"
     assert capsys.readouterr().out == said
+    before = (tmp_path / "whole/pointnet.safetensors").stat().st_mtime_ns
+    assert train_encoder.main([*flags, "--output", str(tmp_path / "whole")]) == 0
+    assert capsys.readouterr().out == said
+    assert (tmp_path / "whole/pointnet.safetensors").stat().st_mtime_ns == before
     jsonschema.validate(json.loads((tmp_path / "whole/run.json").read_text()), RUN)
     real, calls = training.accuracy, []
 
