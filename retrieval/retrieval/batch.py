@@ -1,5 +1,7 @@
 """Build an NPZ table with one row per mesh: resumable, parallel, one bad mesh costs one row.
 
+The same file in every stage that writes such tables.
+
 The bytes written depend on the list, the mesh files and the settings alone. While a table is
 unfinished, `X.npz.journal` lists the finished rows and `X.npz.rows` holds their values, so that a
 run that was killed goes on where it was. A row of an existing `X.npz` whose id and mesh digest
@@ -13,7 +15,7 @@ import functools
 import glob
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -23,12 +25,13 @@ from numpy.typing import NDArray
 from . import cli
 from .files import Journal, require_same, sha256, write_failures, write_run
 from .meshes import Item
-from .pool import map_items
+from .pool import Outcome, map_items
 from .tables import Table, read_part, write_table
 
 log = logging.getLogger(__name__)
 Row = Mapping[str, NDArray[Any]]
 Work = Callable[[Item], Row]
+Then = Callable[[list[Row]], list[Row | str]]
 
 
 class Built(NamedTuple):
@@ -65,6 +68,8 @@ def build_table(
     quiet: bool = False,
     inputs: Iterable[Path] = (),
     packages: Iterable[str] = ("numpy", "trimesh"),
+    then: Then | None = None,
+    batch_size: int = 1,
 ) -> Built:
     """Compute `work(item)` for every item that is not done and write the table.
 
@@ -80,6 +85,8 @@ def build_table(
         overwrite: take nothing over.
         inputs:    files recorded with their digest.
         packages:  distributions recorded with their version.
+        then:      makes the rows of the table, or the error texts of items, from what `work`
+                   returned for up to `batch_size` items; runs in this process.
 
     Raises:
         ValueError: no items, a wrong suffix, or rows that exist were made with other settings.
@@ -93,7 +100,9 @@ def build_table(
     known = {} if overwrite else _known_rows(target, output, kind, settings)
     store = _Store(target, {"kind": kind, **settings}, overwrite)
     todo = [item for item in items if not _is_done(item, store, known)]
-    failures = _compute(todo, work, store, workers, quiet)
+    digested = functools.partial(_digest_and_work, work)
+    outcomes = map_items(digested, todo, workers, kind, quiet)
+    failures = _collect(_in_batches(outcomes, then, batch_size) if then else outcomes, todo, store)
     failed = {row["id"] for row in failures}
     done = [item for item in items if item.id not in failed]
     built = Built(target, len(done), len(items) - len(todo), len(failed))
@@ -154,13 +163,12 @@ def _is_done(item: Item, store: _Store, known: Mapping[str, _Place]) -> bool:
     return place is not None and place.table.sha256[place.row] == digest
 
 
-def _compute(
-    todo: Sequence[Item], work: Work, store: _Store, workers: int, quiet: bool
+def _collect(
+    outcomes: Iterable[Outcome], todo: Sequence[Item], store: _Store
 ) -> list[dict[str, str]]:
-    """Run the items into the store; the failures as (id, stage, error)."""
+    """Put the rows into the store; the failures as (id, stage, error)."""
     failures = []
-    digested = functools.partial(_digest_and_work, work)
-    for place, value, error in map_items(digested, todo, workers, store.label, quiet):
+    for place, value, error in outcomes:
         name = todo[place].id
         if error is None:
             store.add(name, *cast(tuple[str, Row], value))
@@ -168,6 +176,30 @@ def _compute(
             log.warning("%s: %s", name, error)
             failures.append({"id": name, "stage": store.label, "error": error})
     return failures
+
+
+def _in_batches(outcomes: Iterable[Outcome], then: Then, size: int) -> Iterator[Outcome]:
+    """The outcomes after `then`, applied to `size` of them at a time; failed ones as they are."""
+    waiting: list[Outcome] = []
+    for outcome in outcomes:
+        if outcome.error is not None:
+            yield outcome
+            continue
+        waiting.append(outcome)
+        if len(waiting) == size:
+            yield from _after(waiting, then)
+            waiting = []
+    if waiting:
+        yield from _after(waiting, then)
+
+
+def _after(waiting: Sequence[Outcome], then: Then) -> Iterator[Outcome]:
+    given = [cast(tuple[str, Row], outcome.value) for outcome in waiting]
+    for outcome, (digest, _), made in zip(waiting, given, then([r for _, r in given]), strict=True):
+        if isinstance(made, str):
+            yield Outcome(outcome.place, None, made)
+        else:
+            yield Outcome(outcome.place, (digest, made), None)
 
 
 def _digest_and_work(work: Work, item: Item) -> tuple[str, Row]:

@@ -1,4 +1,7 @@
-"""Read and write the NPZ tables that carry descriptors between stages (formats/npz.md)."""
+"""Read and write the NPZ tables that carry descriptors between stages (formats/npz.md).
+
+The same file in every stage that writes them.
+"""
 
 from __future__ import annotations
 

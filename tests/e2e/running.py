@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-STAGES = ("data_curation", "retrieval", "DataCopying", "hy3dshape", "voxel_ldm")
+STAGES = ("data_curation", "retrieval", "DataCopying", "fpd_eval", "hy3dshape", "voxel_ldm")
 PATHS = {path.name: path for stage in STAGES for path in (ROOT / stage).glob("*.py")}
 
 

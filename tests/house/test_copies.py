@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SHARED = ("cli.py", "files.py", "pool.py", "meshes.py")
+SHARED = ("cli.py", "files.py", "pool.py", "meshes.py", "batch.py", "tables.py")
 
 
 @pytest.mark.parametrize("name", SHARED)

@@ -122,6 +122,25 @@ def test_other_settings_are_refused_unless_overwritten(items, tmp_path):
     assert read_table([output]).settings == {"points": 5}
 
 
+def test_rows_made_of_batches(items, tmp_path):
+    seen = []
+
+    def then(rows):
+        seen.append(len(rows))
+        sums = [int(row["points"].sum()) for row in rows]
+        return [{"points": row["points"] + 1} if s % 2 else "even" for row, s in zip(rows, sums, strict=True)]
+
+    built = build(items, tmp_path / "x.npz", then=then, batch_size=4)
+    assert seen == [4, 4, 1]
+    build(items, tmp_path / "plain.npz")
+    plain, made = (read_table([tmp_path / name]) for name in ("plain.npz", "x.npz"))
+    odd = [i for i, row in enumerate(plain.arrays["points"]) if int(row.sum()) % 2]
+    assert 0 < len(odd) < 9 and (built.rows, built.failed) == (len(odd), 9 - len(odd))
+    np.testing.assert_array_equal(made.arrays["points"], plain.arrays["points"][odd] + 1)
+    failures = json.loads((tmp_path / "x.npz.failures.json").read_text())
+    assert {row["error"] for row in failures} == {"even"}
+
+
 def test_no_items_and_a_wrong_suffix_are_refused(items, tmp_path):
     with pytest.raises(ValueError, match="fewer than shards"):
         build([], tmp_path / "x.npz", shard="3/4")

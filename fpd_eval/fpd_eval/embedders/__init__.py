@@ -1,0 +1,1 @@
+"""Encoders of shapes: Uni3D, the embedded small one, shape distributions, means over views."""
