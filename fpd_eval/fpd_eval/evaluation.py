@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -56,8 +56,8 @@ def _rows(
 ) -> list[Row]:
     sets = _fewer(metric, sets, options.seed)
     values = metric.compute(sets, options)
-    spread, why = _attempt(lambda: deviations(metric, sets, options, intervals.draws))
-    beside, why_not = _attempt(lambda: equal_numbers(metric, sets, options))
+    spread, why = _attempt("interval", lambda: deviations(metric, sets, options, intervals.draws))
+    beside, why_not = _attempt("comparison", lambda: equal_numbers(metric, sets, options))
     rows = [_row(group, name, metric, why or why_not) for name in metric.names]
     for row in rows:
         name = row["name"]
@@ -73,11 +73,11 @@ def _rows(
     return rows
 
 
-def _attempt(compute: Any) -> tuple[Any, str | None]:
+def _attempt(what: str, compute: Callable[[], Any]) -> tuple[Any, str | None]:
     try:
         return compute(), None
     except ValueError as error:
-        return None, str(error)
+        return None, f"no {what}: {error}"
 
 
 def _fewer(metric: Metric, sets: Sets, seed: int) -> Sets:
@@ -118,7 +118,7 @@ def deviations(metric: Metric, sets: Sets, options: Options, draws: int) -> Valu
 def _part(sample: Sample, share: float, rng: np.random.Generator) -> Sample:
     count = round(share * len(sample))
     if count < 2:
-        raise ValueError(f"no interval: {len(sample)} shapes are too few to halve")
+        raise ValueError(f"{len(sample)} shapes are too few to halve")
     return sample.draw(count, rng)
 
 
@@ -148,7 +148,7 @@ def equal_numbers(
     else:
         n, of = min(len(generated), len(test) // 2), "held-out"
         if n < 2:
-            raise ValueError(f"no comparison: {len(test)} held-out shapes are too few to halve")
+            raise ValueError(f"{len(test)} held-out shapes are too few to halve")
         order = rng.permutation(len(test))
         other = test.take(np.sort(order[:n]))
         sets = sets.with_(test=test.take(np.sort(order[n:])))
