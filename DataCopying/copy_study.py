@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     add("--metrics", default="lfd,cd", help="of lfd and cd; may be empty (default lfd,cd)")
     add("--embeddings", type=Path, metavar="DIR", help="tables of the four sets")
     add("--disguise", default=DISGUISES, help=f"comma-separated (default {DISGUISES})")
+    add("--strength", type=float, default=1.0, help="of the disguises (default 1)")
     add("--count", type=int, default=160, help="training shapes to disguise (default 160)")
     add("--points", type=int, default=1024, help="of a cloud, for cd (default 1024)")
     add("--shares", default=SHARES, help=f"of copies (default {SHARES})")
@@ -86,6 +87,7 @@ def _share(text: str) -> float:
 def disguise(args: argparse.Namespace) -> None:
     """Copies of `--count` training shapes, each disguised in one way."""
     more = ("--disguise", args.disguise, "--pick", "one", "--count", args.count, "--neutral-ids")
+    more = (*more, "--strength", args.strength)
     where = ("--input", args.train, "--output", args.output / "copies")
     _run(args, "data_curation/disguise_shapes.py", *where, *more, "--seed", args.seed)
 
@@ -176,7 +178,17 @@ def _rows(path: Path) -> dict[str, Any]:
 
 def write(result: dict[str, Any], args: argparse.Namespace) -> None:
     """Result and run record."""
-    keys = ("metrics", "disguise", "count", "points", "shares", "repeats", "quantile", "bootstrap")
+    keys = (
+        "metrics",
+        "disguise",
+        "strength",
+        "count",
+        "points",
+        "shares",
+        "repeats",
+        "quantile",
+        "bootstrap",
+    )
     settings = {key: getattr(args, key) for key in (*keys, "seed")}
     counts = next(iter(result["metrics"].values()))["n"] if result["metrics"] else {}
     path = args.output / "copy_study.json"

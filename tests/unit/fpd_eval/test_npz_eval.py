@@ -114,6 +114,20 @@ def test_without_held_out_shapes_what_needs_them_says_so(
     assert "--metrics one_nna: needs held-out shapes (--test)" in capsys.readouterr().err
 
 
+def test_constant_embeddings_give_values_or_reasons(
+    paths: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in paths.values():
+        np.savez(path, embeddings=np.full((40, 8), 0.3))
+    argv = (paths["train"], paths["gen"], "--test", paths["test"], *FEW)
+    got = result(capsys, *argv, "--metrics", "all")
+    assert {name: got[name]["value"] for name in ("fd", "authpct", "one_nna", "mmd")} == {
+        "fd": 0, "authpct": 0, "one_nna": pytest.approx(39 / 79), "mmd": 0,
+    }  # fmt: skip
+    assert got["vendi"]["value"] == pytest.approx(1)
+    assert got["fld_gap"]["reason"] == "all training rows are equal"
+
+
 def test_interval_covers_the_truth_in_most_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
