@@ -86,8 +86,8 @@ def _share(text: str) -> float:
 
 def disguise(args: argparse.Namespace) -> None:
     """Copies of `--count` training shapes, each disguised in one way."""
-    more = ("--disguise", args.disguise, "--pick", "one", "--count", args.count, "--neutral-ids")
-    more = (*more, "--strength", args.strength)
+    how = ("--disguise", args.disguise, "--pick", "one", "--strength", args.strength)
+    more = (*how, "--count", args.count, "--neutral-ids")
     where = ("--input", args.train, "--output", args.output / "copies")
     _run(args, "data_curation/disguise_shapes.py", *where, *more, "--seed", args.seed)
 

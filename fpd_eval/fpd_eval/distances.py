@@ -93,9 +93,9 @@ def _from_retrieval(path: Path) -> Pairs:
 def _entry(path: Path, query: str, entry: Any) -> tuple[str, float]:
     if isinstance(entry, dict):
         name, distance = entry.get("model_id"), entry.get("distance")
-        number = isinstance(distance, int | float) and not isinstance(distance, bool)
-        if isinstance(name, str) and number:
-            return name, float(distance)
+        number = distance if isinstance(distance, int | float) else None
+        if isinstance(name, str) and number is not None and not isinstance(number, bool):
+            return name, float(number)
     raise ValueError(
         f"{path}: query {query!r}: expected model_id and distance, found {entry!r:.60}"
     )
