@@ -34,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     add("--typical", type=_count, default=8, help="pairs around the median (default 8)")
     add("--held-out", type=_count, default=6, help="closest held-out shapes (default 6)")
     add("--views", type=_count, default=4, help="views of each shape (default 4)")
+    add("--quality", type=Path, metavar="FILE", help="result of npz_eval.py, shown beside")
     add("--title", help="heading (default: name of the result's folder)")
     sides = ("generated", "train", "test")
     add("--list-ids", choices=sides, help="print the ids that need pictures, and stop")
@@ -79,6 +80,7 @@ def write(args: argparse.Namespace, result: dict[str, Any], chosen: Any) -> dict
     from datacopying.galleries import Sources
     from datacopying.page import page
     from datacopying.pictures import Views
+    from datacopying.quality import read_quality
     from datacopying.records import run_beside
 
     folders = {side: getattr(args, f"{side}_views") for side in ("generated", "train", "test")}
@@ -88,10 +90,12 @@ def write(args: argparse.Namespace, result: dict[str, Any], chosen: Any) -> dict
         "result, SHA-256": files.sha256(args.result),
         "python": platform.python_version(),
     } | {name: metadata.version(name) for name in ("numpy", "matplotlib", "pillow")}
+    measured = read_quality(args.quality) if args.quality else None
+    report |= {"quality, SHA-256": files.sha256(args.quality)} if args.quality else {}
     records = {"run": run_beside(args.result), "report": report}
     title = args.title or args.result.resolve().parent.name
     sources = Sources(views["generated"], views["train"], views.get("test"))
-    files.write_text(args.output, page(title, result, chosen, sources, records))
+    files.write_text(args.output, page(title, result, chosen, sources, records, measured))
     return {side: found.missing for side, found in views.items()}
 
 

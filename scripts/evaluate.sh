@@ -7,8 +7,8 @@
 # Each set is a folder of meshes, a shapes.json or a text list of paths. Writes to the output folder
 # descriptors (*.lfd.npz), neighbours (*.neighbours.json), result.json, samples (result.csv), renders
 # and report.html. What is done is skipped, so a killed run goes on where it was. With --embeddings
-# (default: <output>/embeddings) a folder of train.npz, test.npz and generated.npz adds C_T and the
-# Frechet distance. Exit 3: done, but some meshes failed (see the failures.json files).
+# (default: <output>/embeddings) a folder of train.npz, test.npz and generated.npz adds C_T and, as
+# quality.json and in the report, the Frechet distance and its relatives. Exit 3: done, but some meshes failed (see the failures.json files).
 set -euo pipefail
 
 usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}" >&2; exit 2; }
@@ -74,11 +74,14 @@ if [ -d "$embeddings" ]; then
 fi
 python DataCopying/datacopying_test.py "$output/generated.neighbours.json" "$output/test.neighbours.json" \
   --output "$output/result.json" "${options[@]}"
+quality=()
 if [ -d "$embeddings" ]; then
+  echo
   python fpd_eval/npz_eval.py "$embeddings/train.npz" "$embeddings/generated.npz" \
-    --floor "$embeddings/test.npz" --output "$output/fd.json"
+    --test "$embeddings/test.npz" --metrics all --output "$output/quality.json"
+  quality=(--quality "$output/quality.json")
 else
-  echo "evaluate.sh: no embeddings in $embeddings: no Frechet distance" >&2
+  echo "evaluate.sh: no embeddings in $embeddings: quality is not measured" >&2
 fi
 
 for name in generated train test; do
@@ -90,6 +93,6 @@ done
 step python DataCopying/memorization_report.py "$output/result.json" --pairs "$pairs" \
   --generated-views "$output/renders/generated" --train-views "$output/renders/train" \
   --test-views "$output/renders/test" \
-  --title "${title:-$(basename "$generated")}" --output "$output/report.html"
+  "${quality[@]}" --title "${title:-$(basename "$generated")}" --output "$output/report.html"
 echo "report: $output/report.html"
 exit $some_failed

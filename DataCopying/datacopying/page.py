@@ -7,7 +7,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from . import galleries, plots
+from . import galleries, plots, quality
 from .fragments import (
     card,
     chance,
@@ -38,12 +38,14 @@ def page(
     chosen: Selection,
     views: Sources,
     records: Mapping[str, Any],
+    measured: Row | None = None,
 ) -> str:
     """The whole page.
 
     Args:
         result:  as `report_input.read_result` gives it.
         records: further provenance: digests, versions, the run record of the result.
+        measured: the quality of the set as `quality.read_quality` gives it.
     """
     parts = {
         "title": esc(title),
@@ -60,7 +62,8 @@ def page(
         "copied": galleries.copied(chosen, views),
         "categories": _categories(result),
         "cells": _cells(result),
-        "provenance": _provenance(result, records),
+        "quality": quality.section(measured),
+        "provenance": _provenance(result, records, measured),
     }
     return Template((_TEMPLATES / "report.html").read_text(encoding="utf-8")).substitute(parts)
 
@@ -238,7 +241,7 @@ def _cells(result: Row) -> str:
     )
 
 
-def _provenance(result: Row, records: Mapping[str, Any]) -> str:
+def _provenance(result: Row, records: Mapping[str, Any], measured: Row | None) -> str:
     rows = [("metric", esc(result["provenance"]["metric"] or "not recorded"))]
     for side, name in (("gen", "generated"), ("test", "held-out")):
         i = result["inputs"][side]
@@ -246,6 +249,8 @@ def _provenance(result: Row, records: Mapping[str, Any]) -> str:
         text = f"{esc(i['path'])}, {i['used']:,} of {i['queries']:,} shapes{left}"
         rows.append((f"distances, {name}", f"{text}<br><code>{esc(i['sha256'])}</code>"))
     rows += [(name, esc(value)) for name, value in flat(result["settings"])]
+    if measured:
+        rows += [(f"quality, {name}", esc(value)) for name, value in flat(measured["inputs"])]
     runs = {
         "Run record of the test": records["run"],
         "Run record of the generated distances": result["provenance"]["gen"],

@@ -2,11 +2,11 @@
 
     FD = |mu1 - mu2|^2 + tr C1 + tr C2 - 2 tr (C1^{1/2} C2 C1^{1/2})^{1/2}
 
-with biased covariances (divided by n). With the centred rows A = Xc / sqrt(n), B = Yc / sqrt(m) the
-last trace is the nuclear norm (sum of singular values) of A B^T. With A = Qa Ra and B = Qb Rb this
-is the nuclear norm of Ra Rb^T: the rows are never squared into covariances, nothing needs a clip,
-and few rows cost little. With Ra = U S V^T the same norm is that of Rb V S, where the clipping of
-the reference program can be applied.
+with biased covariances (divided by n). With roots A^T A = C1, B^T B = C2 the last trace is the
+nuclear norm (sum of singular values) of A B^T. Roots are the centred rows Xc / sqrt(n) or, of more
+rows than dimensions, R of their QR decomposition: the rows are never squared into covariances,
+nothing needs a clip, and few rows cost little. With A = U S V^T the same norm is that of B V S,
+where the clipping of the reference program can be applied.
 
 Sources: Dowson, Landau, J. Multivariate Analysis 1982 (the distance); `compute_fpd.py` of the
 reference program (biased covariance, clipped form).
@@ -33,12 +33,52 @@ class Frechet:
     cross_term: float
 
 
-def frechet(ref: Rows, gen: Rows, eps: float = 0.0) -> Frechet:
+@dataclass(frozen=True)
+class Gaussian:
+    """Mean and covariance (ddof 0) of a set of rows.
+
+    Args:
+        mean: (d,).
+        root: (min(n, d), d) with root^T root the covariance.
+        n:    how many rows it was measured on.
+    """
+
+    mean: Rows
+    root: Rows
+    n: int
+
+    def mapped(self, change: Normaliser) -> Gaussian:
+        """Of the rows after `change`."""
+        matrix = change.matrix
+        root = self.root * matrix if matrix.ndim == 1 else self.root @ matrix
+        return Gaussian(change(self.mean[None])[0], root, self.n)
+
+
+def gaussian(rows: Rows) -> Gaussian:
+    """Of (n, d) rows, in float64.
+
+    Raises:
+        ValueError: not a non-empty matrix, or not finite, or too large to square.
+    """
+    rows = np.asarray(rows, np.float64)
+    if rows.ndim != 2 or not rows.size:
+        raise ValueError(f"expected (n, d) rows, n and d at least 1, found {rows.shape}")
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = rows[0] + (rows - rows[0]).mean(axis=0)  # exact where a dimension is constant
+        centred = (rows - mean) / np.sqrt(len(rows))
+        if not np.isfinite((np.sum(mean**2), np.sum(centred**2))).all():
+            raise ValueError("features are not finite, or too large to square in float64")
+    tall = len(rows) > rows.shape[1]
+    root = np.asarray(np.linalg.qr(centred, mode="r")) if tall else centred
+    return Gaussian(mean, root, len(rows))
+
+
+def frechet(ref: Rows | Gaussian, gen: Rows | Gaussian, eps: float = 0.0) -> Frechet:
     """Frechet distance of two sets.
 
     Args:
-        ref: (n, d) feature rows, n >= 1.
-        gen: (m, d) feature rows, m >= 1.
+        ref: (n, d) feature rows, n >= 1, or their Gaussian.
+        gen: (m, d) feature rows, m >= 1, or their Gaussian.
         eps: 0: the exact distance, 0 or more (a negative rounding error becomes 0). Above 0:
              eigenvalues are clipped from below at `eps` in both matrix square roots, as the
              reference program does (1e-12); the result is too small by about 2 sqrt(eps) for each
@@ -47,40 +87,29 @@ def frechet(ref: Rows, gen: Rows, eps: float = 0.0) -> Frechet:
     Raises:
         ValueError: not two non-empty matrices of one width, or not finite, or too large to square.
     """
-    ref, gen = np.asarray(ref, np.float64), np.asarray(gen, np.float64)
-    if ref.ndim != 2 or ref.shape[1:] != gen.shape[1:] or not (ref.size and gen.size):
-        raise ValueError(f"expected (n, d) and (m, d) rows, found {ref.shape} and {gen.shape}")
-    a, b = _centred(ref), _centred(gen)
-    with np.errstate(over="ignore", invalid="ignore"):
-        apart = float(np.sum((ref.mean(axis=0) - gen.mean(axis=0)) ** 2))
-        traces = float(np.sum(a**2)), float(np.sum(b**2))
-    if not np.isfinite((apart, *traces)).all():
+    a, b = (side if isinstance(side, Gaussian) else gaussian(side) for side in (ref, gen))
+    if a.mean.shape != b.mean.shape:
+        raise ValueError(
+            f"expected rows of one width, found {(a.n, len(a.mean))} and {(b.n, len(b.mean))}"
+        )
+    with np.errstate(over="ignore"):
+        apart = float(np.sum((a.mean - b.mean) ** 2))
+    traces = float(np.sum(a.root**2)), float(np.sum(b.root**2))
+    if not np.isfinite(apart):
         raise ValueError("features are not finite, or too large to square in float64")
-    cross = _cross(a, b, eps)
+    cross = _cross(a.root, b.root, eps)
     distance = apart + sum(traces) - 2 * cross
     return Frechet(distance if eps else max(distance, 0.0), apart, *traces, cross)
 
 
-def _centred(rows: Rows) -> Rows:
-    with np.errstate(over="ignore", invalid="ignore"):
-        centred: Rows = (rows - rows.mean(axis=0)) / np.sqrt(len(rows))
-    return centred
-
-
 def _cross(a: Rows, b: Rows, eps: float) -> float:
     """Nuclear norm of A B^T; with `eps`, clipped in the root of C1 and in that of the product."""
-    ra, rb = _triangle(a), _triangle(b)  # (min(n, d), d), (min(m, d), d)
     if not eps:
-        return float(np.linalg.svd(ra @ rb.T, compute_uv=False).sum())
-    _, values, axes = np.linalg.svd(ra, full_matrices=True)  # (min(n, d),), (d, d)
+        return float(np.linalg.svd(a @ b.T, compute_uv=False).sum())
+    _, values, axes = np.linalg.svd(a, full_matrices=True)  # (min(n, d),), (d, d)
     root = _clipped(values, len(axes), eps)
-    inner = np.linalg.svd((rb @ axes.T) * root, compute_uv=False)
+    inner = np.linalg.svd((b @ axes.T) * root, compute_uv=False)
     return float(_clipped(inner, len(axes), eps).sum())
-
-
-def _triangle(rows: Rows) -> Rows:
-    """R of the QR decomposition; the rows themselves where they are not more than d."""
-    return rows if len(rows) <= rows.shape[1] else np.asarray(np.linalg.qr(rows, mode="r"))
 
 
 def _clipped(values: Rows, d: int, eps: float) -> Rows:
@@ -103,27 +132,35 @@ class Normaliser:
         return centred * self.matrix if self.matrix.ndim == 1 else centred @ self.matrix
 
 
-def standardiser(train: Rows) -> Normaliser:
+def standardiser(train: Rows | Gaussian) -> Normaliser:
     """Zero mean and unit variance (ddof 0) of each dimension of `train`, (n, d).
 
     Raises:
         ValueError: a dimension of `train` is constant.
     """
-    constant = np.flatnonzero(np.ptp(train, axis=0) == 0)
+    measured = train if isinstance(train, Gaussian) else gaussian(train)
+    deviation = np.sqrt((measured.root**2).sum(axis=0))
+    constant = np.flatnonzero(deviation == 0)
     if constant.size:
         raise ValueError(f"dimension {constant[0]} is constant, nothing to scale it by")
-    return Normaliser(train.mean(axis=0), 1 / train.std(axis=0))
+    return Normaliser(measured.mean, 1 / deviation)
 
 
-def whitener(train: Rows) -> Normaliser:
+def whitener(train: Rows | Gaussian, ridge: float = 0.0) -> Normaliser:
     """Zero mean and unit covariance (ddof 0) of `train`, (n, d).
 
+    Args:
+        ridge: added to the variance along every axis; above 0, fewer rows than dimensions serve.
+
     Raises:
-        ValueError: the rows do not fill all d dimensions (n <= d, or some depend on others).
+        ValueError: the rows do not fill all d dimensions (n <= d, or some depend on others) and
+                    there is no ridge.
     """
-    n, d = train.shape
-    _, values, vectors = np.linalg.svd(_centred(train), full_matrices=False)
+    measured = train if isinstance(train, Gaussian) else gaussian(train)
+    n, d = measured.n, len(measured.mean)
+    _, values, vectors = np.linalg.svd(measured.root, full_matrices=ridge > 0)
     rank = int((values > values[0] * max(n, d) * np.finfo(np.float64).eps).sum())
-    if rank < d:
-        raise ValueError(f"{n} rows fill {rank} of {d} dimensions, whitening needs all")
-    return Normaliser(train.mean(axis=0), vectors.T / values)
+    if rank < d and not ridge:
+        raise ValueError(f"{n} rows fill {rank} of {d} dimensions, whitening needs all or a ridge")
+    values = np.sqrt(np.pad(values, (0, d - len(values))) ** 2 + ridge) if ridge else values
+    return Normaliser(measured.mean, vectors.T / values)

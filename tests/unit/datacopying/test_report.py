@@ -142,6 +142,39 @@ def test_verdict_and_numbers(audit: Path, tmp_path: Path) -> None:
     assert "settings.bootstrap" in text  # the run record of the test is quoted
 
 
+def test_quality_stands_beside_with_what_it_cannot_see(audit: Path, tmp_path: Path) -> None:
+    example = FORMATS / "good" / "quality.four_metrics.json"
+    assert report(audit, tmp_path / "r.html", "--quality", str(example)) == 0
+    text = " ".join(Page((tmp_path / "r.html").read_text()).text.split())
+    assert "FD, KID and 1-NNA do not see copies" in text
+    made = json.loads(example.read_text())
+    assert len(made["metrics"]) == 4
+    for row in made["metrics"]:
+        low, high = map(number, row["interval"])
+        beside = row["equal_n"]
+        place = f"({beside['of']}, n = {beside['n']})"
+        shown = f"{number(row['value'])} {low} to {high} {number(beside['generated'])} "
+        assert f"{shown} {number(beside['baseline'])} {place}".replace("  ", " ") in text
+        assert row["reads"] in text
+    assert made["inputs"]["train"]["sha256"] in text
+    example = FORMATS / "good" / "quality.distances_alone.json"
+    assert report(audit, tmp_path / "r.html", "--quality", str(example)) == 0
+    assert "needs feature rows, and there are only distances" in (tmp_path / "r.html").read_text()
+    assert report(audit, tmp_path / "r.html") == 0
+    assert "no embeddings were given" in (tmp_path / "r.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "path", sorted((FORMATS / "bad").glob("quality.*.json")), ids=lambda p: p.stem
+)
+def test_bad_quality_is_refused_by_name(
+    audit: Path, path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert report(audit, tmp_path / "r.html", "--quality", str(path)) == 1
+    assert path.name in capsys.readouterr().err
+    assert not (tmp_path / "r.html").exists()
+
+
 def test_nothing_comes_from_outside(audit: Path, tmp_path: Path) -> None:
     assert report(audit, tmp_path / "r.html") == 0
     text = (tmp_path / "r.html").read_text()

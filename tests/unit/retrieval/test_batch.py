@@ -128,7 +128,10 @@ def test_rows_made_of_batches(items, tmp_path):
     def then(rows):
         seen.append(len(rows))
         sums = [int(row["points"].sum()) for row in rows]
-        return [{"points": row["points"] + 1} if s % 2 else "even" for row, s in zip(rows, sums, strict=True)]
+        return [
+            {"points": row["points"] + 1} if s % 2 else "even"
+            for row, s in zip(rows, sums, strict=True)
+        ]
 
     built = build(items, tmp_path / "x.npz", then=then, batch_size=4)
     assert seen == [4, 4, 1]

@@ -1,8 +1,6 @@
 """Samples of the model in training, judged by the other stages: copies, Frechet distance.
 
-Those stages run as processes of their own, found beside this one in the repository. For Frechet
-distances one of `retrieval/` has to write embeddings (kind `embedding` of formats/npz.md); none of
-the scripts there does yet.
+Those stages run as processes of their own, found beside this one in the repository.
 """
 
 from __future__ import annotations
@@ -51,9 +49,8 @@ class ModelEvalFPDCallback:
         heavy_every_n_steps: steps between.
         train_lfd: table of the training shapes by `retrieval/extract_lfd.py`.
         test_neighbours: held-out shapes against it by `retrieval/retrieve.py`.
-        encoders: {name: {script: retrieval/NAME.py, reference: NPZ}}; a script, to be written,
-            that makes embeddings of `--input shapes.json` at `--output NPZ`; the reference holds
-            those of the training.
+        encoders: {name: {encoder: d2a3, reference: NPZ, weights: FILE}}; an encoder of
+            `fpd_eval/embed.py`, and the embeddings that it gives the training shapes.
         guidance_scale, num_inference_steps, seed, device_batch_size: of the sampling.
         bounds, octree_depth, num_chunks, mc_level: see `CustomFlowMatchingPipeline`.
         workers: processes of the scripts.
@@ -85,8 +82,13 @@ class ModelEvalFPDCallback:
         if min(n_eval, heavy_every_n_steps, device_batch_size) < 1:
             raise ValueError("n_eval, heavy_every_n_steps and device_batch_size are 1 or more")
         self._tables = (train_lfd, test_neighbours)
-        self._encoders = {name: (_script(e["script"]), e["reference"])
-                          for name, e in (encoders or {}).items()}  # fmt: skip
+        self._encoders = {name: dict(e) for name, e in (encoders or {}).items()}
+        for name, e in self._encoders.items():
+            if not {"encoder", "reference"} <= set(e) <= {"encoder", "reference", "weights"}:
+                raise ValueError(
+                    f"encoders: {name}: expected encoder, reference and perhaps weights,"
+                    f" found {sorted(e)}"
+                )
         self.every, self.count, self.batch = heavy_every_n_steps, n_eval, device_batch_size
         self._csv, self._cache, self._kind, self._map = (
             test_csv, cache_dir, condition_type, lvis_map_json,
@@ -158,22 +160,16 @@ class ModelEvalFPDCallback:
     def _distances(self, folder: Path) -> dict[str, float]:
         """Frechet distance to the training shapes by each encoder."""
         numbers = {}
-        for name, (script, reference) in self._encoders.items():
+        for name, e in self._encoders.items():
             rows = folder / f"{name}.npz"
-            _run(script, "--input", folder / "meshes" / "shapes.json", "--output", rows)
-            told = _run("fpd_eval/npz_eval.py", reference, rows, "--json")
-            numbers[f"fpd_{name}"] = float(json.loads(told)["fd"])
+            weights = ("--weights", e["weights"]) if "weights" in e else ()
+            _run("fpd_eval/embed.py", "--input", folder / "meshes" / "shapes.json", "--output",
+                 rows, "--encoder", e["encoder"], *weights, "--overwrite",
+                 *self._workers)  # fmt: skip
+            told = json.loads(_run("fpd_eval/npz_eval.py", e["reference"], rows, "--json",
+                                   "--metrics", "fd", "--draws", "0"))  # fmt: skip
+            numbers[f"fpd_{name}"] = float(told["metrics"][0]["value"])
         return numbers
-
-
-def _script(name: str) -> str:
-    """`name` of a script of another stage. Raises ValueError for every other file."""
-    if name not in {p.relative_to(ROOT).as_posix() for p in ROOT.glob("retrieval/*.py")}:
-        raise ValueError(
-            f"encoders: {name!r} is no script of the retrieval stage; one is needed that writes"
-            " embeddings (--input shapes.json --output NPZ), which the repository has not yet"
-        )
-    return name
 
 
 def _run(script: str, *args: object) -> str:
