@@ -42,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--pooling", choices=("auto", "mean", "cls", "last"), default="auto",
         help="of the model's tokens (default: as its files say)")  # fmt: skip
     add("--query-format", choices=("auto", "plain", "instruct"), default="auto",
-        help="instruct: an instruction before the caption (default: if the model has one)")  # fmt: skip
+        help="instruct: with an instruction (default: if the model has one)")  # fmt: skip
     add("--dtype", choices=("fp32", "bf16", "fp16"), default="fp32", help="default fp32")
     add("--use_flash", action="store_true", help="flash attention 2")
     add("--max_length", type=int, default=512, help="tokens of a caption (default 512)")
@@ -145,7 +145,7 @@ class Known:
 
 def _calibrate(args: argparse.Namespace, labeller: Labeller, known: Known) -> int:
     from data_curation import calibration, pairing
-    from data_curation.tables import read_table
+    from data_curation.csv_tables import read_table
 
     table = read_table(args.calibrate)
     caption, label = table.column("caption"), table.column("label")

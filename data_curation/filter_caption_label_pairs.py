@@ -70,8 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _rows(path: Path) -> list[Row]:
+    from data_curation.csv_tables import read_table
     from data_curation.judging import Row
-    from data_curation.tables import read_table
 
     table = read_table(path)
     if not table.columns:
@@ -172,7 +172,7 @@ def _watched(args: argparse.Namespace, rows: Sequence[Row]) -> Iterator[tuple[Ro
 
 
 def _write(args: argparse.Namespace, found: list[dict[str, Any]], settings: dict[str, Any]) -> int:
-    from data_curation.tables import write_table
+    from data_curation.csv_tables import write_table
 
     write_table(args.output.with_suffix(".all.csv"), COLUMNS, found)
     kept = [row for row in found if row["keep"] == "yes"]
@@ -198,7 +198,7 @@ def _write(args: argparse.Namespace, found: list[dict[str, Any]], settings: dict
 
 def _calibrate(args: argparse.Namespace) -> int:
     """Decisions against those of labelled rows (keep: yes or no)."""
-    from data_curation.tables import read_table
+    from data_curation.csv_tables import read_table
 
     table = read_table(args.calibrate)
     keep, uid = table.column("keep"), table.column("uid")

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .bank import Bank
+from .csv_tables import read_table, write_table
 from .encoder import Encoder
 from .files import write_json, write_text
 from .lexicon import Lexicon
 from .shapes_index import read_index
-from .tables import read_table, write_table
 
 USES = ("name", "tags", "category")
 COLUMNS = ("uid", "caption", "kept", "status", "label", "score", "runner_up", "margin", "reason")

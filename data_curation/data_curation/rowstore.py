@@ -41,7 +41,7 @@ class RowStore:
         )
         self.done: dict[str, Any] = {}
         self._settings = json.loads(json.dumps(dict(settings)))
-        shares = [Path(p) for p in sorted(glob.glob(f"{glob.escape(str(stem))}.rows.*-of-*.jsonl"))]
+        shares = sorted(stem.parent.glob(f"{glob.escape(stem.name)}.rows.*-of-*.jsonl"))
         sources = [self.path] if parts > 1 else [*shares, self.path]
         for path in sources:
             if fresh:

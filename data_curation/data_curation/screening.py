@@ -13,7 +13,7 @@ from typing import NamedTuple
 from .classes import in_singular, phrases_of
 from .lexicon import Lexicon, Phrase
 from .simplify import simplify
-from .words import PLURALE, is_plural, noun_phrase, words_of
+from .words import PLURALE, is_plural, listed, noun_phrase, words_of
 
 REASONS = ("set", "part", "scene", "other class", "empty", "nothing left")
 _NUMBER = "two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|several|many|various|multiple"
@@ -21,9 +21,9 @@ _GROUP = "set|pair|row|collection|group|bunch|stack|pile|bundle|series|assortmen
 _SET = re.compile(
     rf"^(?:an?\s+|the\s+)?(?:\w+\s+)?(?:{_GROUP})s?\s+of\b|^(?:the\s+)?(?:{_NUMBER})\b"
 )
-_SCENE = frozenset(
+_SCENE = listed(
     "room interior scene landscape environment street city village town bedroom bathroom kitchen "
-    "garden forest park office restaurant dungeon island level map diorama".split()
+    "garden forest park office restaurant dungeon island level map diorama"
 )
 _PART = re.compile(
     r"^(?:an?\s+|the\s+)?(?:\w+\s+)?(?:leg|handle|door|arm|wheel|foot|head|hand|lid|blade|back|"

@@ -10,22 +10,22 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .words import CUTS, article, plain
+from .words import CUTS, article, listed, plain
 
-COLOURS = frozenset(
+COLOURS = listed(
     "red orange yellow green blue purple violet pink brown black white grey gray beige cyan "
     "magenta turquoise teal maroon navy crimson scarlet lavender indigo ivory cream gold golden "
     "silver bronze copper khaki tan reddish orangish yellowish greenish bluish purplish pinkish "
     "brownish blackish whitish greyish grayish colored coloured colorful colourful multicolored "
-    "multicoloured monochrome".split()
+    "multicoloured monochrome"
 )
-MATERIALS = frozenset(
+MATERIALS = listed(
     "wood wooden metal metallic plastic glass steel iron aluminium aluminum brass chrome chromed "
     "leather fabric cloth cotton wool velvet silk linen ceramic porcelain clay stone marble "
     "granite concrete cement brick rubber paper cardboard wicker rattan bamboo oak pine walnut "
-    "mahogany teak beech birch cherrywood tin stainless stainless-steel wrought".split()
+    "mahogany teak beech birch cherrywood tin stainless stainless-steel wrought"
 )
-SHADES = frozenset("dark light bright pale deep vivid dull matte glossy shiny".split())
+SHADES = listed("dark light bright pale deep vivid dull matte glossy shiny")
 LISTED = COLOURS | MATERIALS
 _TOKEN = re.compile(r"[\w'-]+|[^\w\s]")
 _JOINERS = frozenset({"and", "or", ",", "&"})
@@ -75,7 +75,7 @@ def _removable(low: Sequence[str], i: int, protected: frozenset[str]) -> bool:
     if stem not in LISTED or word in protected:
         return False
     start = next((j for j in range(i - 1, -1, -1) if low[j] not in LISTED | SHADES | _JOINERS), -1)
-    made = start >= 1 and low[start - 1] == "made" or start >= 0 and low[start] == "in"
+    made = (start >= 1 and low[start - 1] == "made") or (start >= 0 and low[start] == "in")
     return bool(made) or not _ends_phrase(low, i) or (_of(low, start) and word != "glass")
 
 

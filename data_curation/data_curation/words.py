@@ -9,17 +9,23 @@ from __future__ import annotations
 import re
 import unicodedata
 
+
+def listed(text: str) -> frozenset[str]:
+    """The words of a list that is written as text."""
+    return frozenset(text.split())
+
+
 CUTS = frozenset({"with", "on", "in", "for", "of", "made", "from", "without", "at", "by", "under"})
-SAME = frozenset(
+SAME = listed(
     "scissors glasses sunglasses eyeglasses goggles binoculars trousers pants jeans shorts tights "
     "leggings pliers tweezers tongs headphones earphones pyjamas pajamas overalls stairs shears "
     "scales clothes cutlery furniture luggage series species sheep deer fish aircraft spacecraft "
-    "lens gas bus canvas atlas christmas chess tennis swiss always plus minus".split()
+    "lens gas bus canvas atlas christmas chess tennis swiss always plus minus"
 )  # equal in both numbers, or never in the other
-PLURALE = frozenset(
+PLURALE = listed(
     "scissors glasses sunglasses eyeglasses goggles binoculars trousers pants jeans shorts tights "
     "leggings pliers tweezers tongs headphones earphones pyjamas pajamas overalls stairs shears "
-    "scales".split()
+    "scales"
 )  # one thing with a plural name
 IRREGULAR = {
     "people": "person", "men": "man", "women": "woman", "children": "child", "feet": "foot",
@@ -34,7 +40,9 @@ IRREGULAR = {
     "shoes": "shoe", "horseshoes": "horseshoe", "canoes": "canoe", "toes": "toe", "hoes": "hoe",
     "headaches": "headache", "caches": "cache", "viruses": "virus", "bonuses": "bonus",
 }  # fmt: skip
-_TYPOGRAPHIC = str.maketrans("’‘“”–—…×", "''\"\"--.x")
+_TYPOGRAPHIC = str.maketrans(
+    "\u2018\u2019\u201c\u201d\u2010\u2011\u2013\u2014\u2026\u00d7", "''\"\"----.x"
+)  # quotes, hyphens and dashes, ellipsis, times
 _SPLIT = re.compile(r"[\s_,;/()\[\]{}\"!?]+")
 _COUNTED = re.compile(r"(?<=\w)\s+\d+\s+(?=[a-z]+s\b)")  # "sofa 3 seats" is a sofa with seats
 _SERIAL = re.compile(r".*\d.*|[ivx]{2,}")  # sizes, versions, years, model numbers

@@ -163,10 +163,10 @@ def test_a_bank_survives_its_file_and_others_are_refused(tmp_path: Path) -> None
         "none": {"metadata": about},
     }.items():
         np.savez(tmp_path / f"{name}.npz", **arrays)  # type: ignore[arg-type]
-        with pytest.raises(ValueError, match=f"{name}.npz"):
+        with pytest.raises(ValueError, match=rf"{name}\.npz"):
             bank.read_bank(tmp_path / f"{name}.npz")
     (tmp_path / "torn.npz").write_bytes((tmp_path / "b.npz").read_bytes()[:100])
-    with pytest.raises(ValueError, match="torn.npz"):
+    with pytest.raises(ValueError, match=r"torn\.npz"):
         bank.read_bank(tmp_path / "torn.npz")
 
 
@@ -201,7 +201,7 @@ def test_embeddings_of_the_package_from_calibration_to_labels(
     assert "no threshold is known for minilm" in capsys.readouterr().err
     labelled = folder / "labelled.csv"
     rows = [("an oak coffee table", "coffee table"), ("swivel chair", "chair"),
-            ("leather couch", "sofa"), ("dinner table", "table"), ("armless chair", "chair")]  # fmt: skip
+            ("leather couch", "sofa"), ("dinner table", "table"), ("an old chair", "chair")]  # fmt: skip
     text = "".join(f"u{i},{c},{n}\n" for i, (c, n) in enumerate(rows))
     labelled.write_text("uid,caption,label\n" + text)
     names, kept = ("--labels", str(folder / "names.txt")), ("--bank_npz", str(folder / "b.npz"))

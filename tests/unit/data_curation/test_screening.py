@@ -16,7 +16,7 @@ from data_curation import answers, judging
 from data_curation.screening import RuleScreener
 from data_curation.simplify import COLOURS, LISTED, leaks, simplify
 
-WORDS = sorted(LISTED) + ["a", "an", "the", "chair", "table", "with", "of", "in", "and", "or", ",",
+WORDS = [*sorted(LISTED), "a", "an", "the", "chair", "table", "with", "of", "in", "and", "or", ",",
                           "legs", "made", "dark", "round", "orange", "on", "top", "."]  # fmt: skip
 
 
@@ -36,7 +36,7 @@ WORDS = sorted(LISTED) + ["a", "an", "the", "chair", "table", "with", "of", "in"
         ("a wooden table with a white cloth", "", "a table with a cloth"),
         ("a chair in red", "", "a chair"),
         ("a chair made of wood and metal", "", "a chair"),
-        ("child’s red chair", "", "child's chair"),
+        ("child\u2019s red chair", "", "child's chair"),
         ("a light blue vase with flowers", "", "a vase with flowers"),
         ("a wood stove", "wood stove", "a wood stove"),
     ],
