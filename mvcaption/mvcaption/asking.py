@@ -54,8 +54,8 @@ class Asker:
         for job in jobs:
             try:
                 loaded.append((job, job.load()))
-            except Exception as error:  # a bad picture is told with its row
-                yield job, _failed(job, f"{type(error).__name__}: {error}", 0, "")
+            except Exception as bad:  # a bad picture is told with its row
+                yield job, _failed(job, f"{type(bad).__name__}: {bad}", 0, "")
         tokens = self.tokens
         for attempt in range(1, self.retries + 1):
             left = []

@@ -19,7 +19,7 @@ from .slices import CELLS, Depths, Floats, Ints, count_parts, filled_cells, open
 SAMPLES = 4096
 BANDS = (0.01, 0.02, 0.03, 0.04)  # heights of the cuts above the floor, parts of the height
 TURNS = (2, 3, 4, 5, 6, 8, 37)
-VERSION = 1  # of the measurements, for runs that go on
+VERSION = 2  # of the measurements, for runs that go on
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class Facts:
     Attributes:
         extents:     width x, height y, depth z, the largest 1.
         mirrors:     planes "left-right" and "front-back" that reflect the shape onto itself.
-        turns:       order of its turns about the vertical: 0 none, 37 round.
+        turns:       order of its turns about the vertical: 0 none, 37 round; None: all turns fit
+            within the sampling gap, but the outline from above is no circle.
         contacts:    places where it stands on the floor.
         base:        share of the footprint that one contact covers.
         plates:      (height, share of the area) of flat horizontal surfaces of over 15 %, from
@@ -43,7 +44,7 @@ class Facts:
 
     extents: tuple[float, float, float]
     mirrors: tuple[str, ...]
-    turns: int
+    turns: int | None
     contacts: int | None
     base: float | None
     plates: tuple[tuple[float, float], ...]
@@ -73,7 +74,7 @@ def measure(vertices: Floats, faces: Ints) -> Facts:
     return Facts(
         extents=tuple(round(float(e), 4) for e in extents),  # type: ignore[arg-type]
         mirrors=sample.mirrors(),
-        turns=sample.turns() if _about_square(extents) else (2 if sample.turned(2) else 0),
+        turns=_turns(sample, depths, extents),
         contacts=contacts,
         base=base,
         plates=plates,
@@ -94,11 +95,13 @@ def _placed(vertices: Floats, faces: Ints) -> tuple[Floats, Ints]:
     if not 0 < size < np.inf:
         raise ValueError(f"a shape of extent {size:g} cannot be measured")
     centre = np.array([(low[0] + high[0]) / 2, low[1], (low[2] + high[2]) / 2])
-    points = (vertices - centre) / size
-    unique, inverse = np.unique(np.round(points, 6), axis=0, return_inverse=True)
+    points = np.clip((vertices - centre) / size, -2, 2)  # unused vertices may lie anywhere
+    grid = np.round((points + 2) * 2**18).astype(np.int64)  # steps of 4e-6, 21 bits an axis
+    place = (grid[:, 0] << 42) | (grid[:, 1] << 21) | grid[:, 2]
+    _, first, inverse = np.unique(place, return_index=True, return_inverse=True)
     corners = inverse.reshape(-1)[faces]
     good = (corners != np.roll(corners, 1, axis=1)).all(axis=1)
-    return unique, corners[good]
+    return points[first], corners[good]
 
 
 def _faces(points: Floats, faces: Ints) -> tuple[Floats, Floats]:
@@ -140,13 +143,6 @@ class _Samples:
         turn = np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]])
         return self._distance(self._own @ turn) < 2.5 * self.gap
 
-    def turns(self) -> int:
-        """The largest order that holds; 37 only if all do."""
-        held = [order for order in TURNS if self.turned(order)]
-        if len(held) == len(TURNS):
-            return TURNS[-1]
-        return max([order for order in held if order != TURNS[-1]], default=0)
-
 
 def _draw(points: Floats, faces: Ints, areas: Floats, count: int, rng: Any) -> Floats:
     a, b, c = points[faces].transpose(1, 0, 2)
@@ -157,9 +153,27 @@ def _draw(points: Floats, faces: Ints, areas: Floats, count: int, rng: Any) -> F
     return found
 
 
-def _about_square(extents: Floats) -> bool:
-    """Turns of order 3 and more need a footprint as wide as deep, within a sixth."""
-    return bool(abs(extents[0] - extents[2]) <= max(extents[0], extents[2]) / 6)
+def _turns(sample: _Samples, depths: Depths, extents: Floats) -> int | None:
+    """The largest order that holds. Above 2 the footprint must be as wide as deep, to a sixth."""
+    if abs(extents[0] - extents[2]) > max(extents[0], extents[2]) / 6:
+        return 2 if sample.turned(2) else 0
+    held: list[int] = []
+    for order in TURNS:  # a turn of order 6 holds only where those of 2 and 3 do
+        if {d for d in TURNS if d < order and (order % d == 0 or order == TURNS[-1])} <= {*held}:
+            held += [order] if sample.turned(order) else []
+    if len(held) == len(TURNS):
+        return TURNS[-1] if _circle(depths) else None
+    return max([order for order in held if order != TURNS[-1]], default=0)
+
+
+def _circle(depths: Depths) -> bool:
+    """Whether the outline from above reaches equally far in 36 directions, to 7 %."""
+    x, z = np.nonzero(np.isfinite(depths.first_hits(1, 1)))
+    x, z = x - (x.min() + x.max()) / 2, z - (z.min() + z.max()) / 2
+    sector = ((np.arctan2(z, x) + np.pi) / (2 * np.pi) * 36).astype(int) % 36
+    reach = np.zeros(36)
+    np.maximum.at(reach, sector, np.hypot(x, z))
+    return bool(reach.min() > 0.93 * reach.max())
 
 
 def _contacts(points: Floats, faces: Ints, extents: Floats) -> tuple[int | None, float | None]:
@@ -223,7 +237,9 @@ def _above(
 
 
 def _open_top(depths: Depths, height: float) -> bool | None:
-    """Whether water from above would stand in it: a basin of a tenth of the outline, a quarter of the height deep.
+    """Whether water from above would stand in it, a quarter of its height deep.
+
+    The basin must cover a tenth of the outline seen from above.
 
     None when the rays from above leave gaps inside the outline.
     """
@@ -257,7 +273,7 @@ def _pieces(points: Floats, faces: Ints) -> tuple[int, int | None]:
     shape = (len(points), len(points))
     label = connected_components(coo_matrix((ones, edges.T), shape), directed=False)[1]
     pieces = len(np.unique(label[faces[:, 0]]))
-    unique, count = np.unique(edges, axis=0, return_counts=True)
+    unique, count = np.unique(edges[:, 0] * len(points) + edges[:, 1], return_counts=True)
     if pieces > 1 or not (count == 2).all():
         return pieces, None
     euler = len(np.unique(faces)) - len(unique) + len(faces)

@@ -84,7 +84,7 @@ class Depths:
         others = [i for i in range(3) if i != axis]
         extent = self.high - self.low
         cell = extent[others].max() / PIXELS
-        counts = [max(int(round(extent[i] / cell)), 1) for i in others]
+        counts = [max(round(float(extent[i] / cell)), 1) for i in others]
         lines = [
             self.low[i] + (np.arange(n) + 0.5) * extent[i] / n
             for i, n in zip(others, counts, strict=True)

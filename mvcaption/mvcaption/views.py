@@ -44,7 +44,7 @@ def pick(policy: str, views: int, count: int) -> list[int]:
 
 
 def draw(seed: int, uid: str, views: int, count: int) -> list[int]:
-    """`count` different views, in order, by (seed, uid) alone: no order, shard or resume matters."""
+    """`count` different views by (seed, uid) alone, so order, shards and resuming do not matter."""
     if not 1 <= count <= views:
         raise ValueError(f"{count} views asked for, there are {views}")
     digest = hashlib.sha256(uid.encode()).digest()
@@ -79,7 +79,9 @@ def tiles(sprite: Path, form: tuple[int, int, int], wanted: Sequence[int]) -> li
     try:
         with Image.open(sprite) as opened:
             picture = opened.convert("RGB")
-    except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
+    except FileNotFoundError:
+        raise
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
         raise ValueError(f"{sprite}: not a readable picture ({error})") from error
     width, height = picture.size
     if height % rows or width % columns or views > rows * columns:

@@ -30,13 +30,19 @@ class Vision:
     """`vision(batch of image lists, new tokens)` gives the answers to one prompt."""
 
     def __init__(self, options: VisionOptions, prompt: str) -> None:
-        from transformers import AutoModelForImageTextToText, AutoProcessor
+        from transformers import AutoConfig, AutoModelForImageTextToText
+        from transformers.utils import logging
+
+        from .inputs import make_inputs
+
+        logging.disable_progress_bar()
 
         more: dict[str, Any] = {"local_files_only": options.offline}
         if options.cache is not None:
             more["cache_dir"] = str(options.cache)
         try:
-            self._processor = AutoProcessor.from_pretrained(options.model, **more)
+            kind = AutoConfig.from_pretrained(options.model, **more).model_type
+            self._inputs = make_inputs(options.model, kind, **more)
             self._model, report = AutoModelForImageTextToText.from_pretrained(
                 options.model, dtype=options.dtype, device_map=options.device_map,
                 attn_implementation=options.attention, output_loading_info=True, **more,
@@ -50,8 +56,7 @@ class Vision:
         if report["missing_keys"]:
             keys = sorted(report["missing_keys"])
             raise ValueError(f"{options.model}: {len(keys)} weights are missing, first {keys[0]}")
-        tokenizer = self._processor.tokenizer
-        tokenizer.padding_side = "left"
+        tokenizer = self._inputs.tokenizer
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
         self._model.eval()
@@ -61,11 +66,8 @@ class Vision:
     def __call__(self, batch: Sequence[list[Any]], tokens: int) -> list[str]:
         import torch
 
-        talks = [self._talk(images) for images in batch]
-        given = self._processor.apply_chat_template(
-            talks, tokenize=True, add_generation_prompt=True, return_dict=True,
-            return_tensors="pt", processor_kwargs={"padding": True},
-        ).to(self._model.device)  # fmt: skip
+        device = self._model.device
+        given = {k: v.to(device) for k, v in self._inputs(batch, self._prompt).items()}
         hot = self._options.temperature > 0
         if hot:
             torch.manual_seed(self._options.seed)
@@ -73,14 +75,11 @@ class Vision:
             made = self._model.generate(
                 **given, max_new_tokens=tokens, do_sample=hot, num_beams=self._options.beams,
                 temperature=self._options.temperature if hot else None, top_p=None, top_k=None,
-                pad_token_id=self._processor.tokenizer.pad_token_id,
+                pad_token_id=self._inputs.tokenizer.pad_token_id,
             )  # fmt: skip
         new = made[:, given["input_ids"].shape[1] :]
-        return [str(t) for t in self._processor.batch_decode(new, skip_special_tokens=True)]
-
-    def _talk(self, images: list[Any]) -> list[dict[str, Any]]:
-        content = [{"type": "image", "image": image} for image in images]
-        return [{"role": "user", "content": [*content, {"type": "text", "text": self._prompt}]}]
+        texts = self._inputs.tokenizer.batch_decode(new, skip_special_tokens=True)
+        return [str(text) for text in texts]
 
 
 def digest(model: str) -> str:

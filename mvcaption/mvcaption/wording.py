@@ -190,7 +190,7 @@ def _symmetry(facts: Facts) -> str:
     if facts.turns == TURNS[-1]:
         return "it looks the same however it is turned about the vertical"
     both = {"left-right", "front-back"} <= set(facts.mirrors)
-    if facts.turns > 2:
+    if facts.turns is not None and facts.turns > 2:
         return f"{_number(facts.turns)} turns about the vertical each leave it the same"
     if both:
         return "its left mirrors its right and its front its back"
