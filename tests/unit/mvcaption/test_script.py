@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 import trimesh
 from PIL import Image
+from unit.mvcaption.tiny_qwen3_vl import build
 
 import caption_stats
 import generate_multigranularity_captions as script
 from mvcaption.vision import Vision, VisionOptions
-
-from unit.mvcaption.tiny_qwen3_vl import build
 
 LEVELS = ("phrase", "sentence", "paragraph")
 
@@ -150,9 +149,10 @@ def sprites(tmp_path: Path) -> Path:
 
 
 def by_model(folder: Path, model: Path, *flags: str, name: str = "v", code: int = 3) -> Any:
-    argv = ["--metadata_csv", str(folder / "table.csv"), "--output_csv", str(folder / f"{name}.csv"),
+    table, output = folder / "table.csv", folder / f"{name}.csv"
+    argv = ["--metadata_csv", str(table), "--output_csv", str(output), "-q", "--offline",
             "--model_id", str(model), "--device_map", "cpu", "--max-new-tokens", "8",
-            "--retries", "2", "--offline", "-q", *flags]  # fmt: skip
+            "--retries", "2", *flags]  # fmt: skip
     assert script.main(argv) == code
     path = folder / f"{name}.rows.jsonl"
     return dict(map(json.loads, path.read_text().splitlines()[1:]))
@@ -174,8 +174,7 @@ def test_a_random_model_answers_noise_and_no_caption_is_made_up(
     by_model(sprites, model, "--skip_bad", "--limit", "1", name="w", code=0)
     drawn = by_model(sprites, model, "--split", "train", "--limit", "2", name="t")
     assert drawn["u1"]["views"] != [0, 3, 6, 9]
-    assert script.main(["--metadata_csv", str(sprites / "table.csv"), "--output_csv",
-                        str(sprites / "v.csv"), "--model_id", str(model), "--seed", "7"]) == 1  # fmt: skip
+    by_model(sprites, model, "--seed", "7", code=1)
     assert "seed" in capsys.readouterr().err
 
 
