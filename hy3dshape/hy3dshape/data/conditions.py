@@ -89,8 +89,8 @@ def _check_shares(options: ConditionOptions, path: Path, captions: list[str]) ->
     text, count = Counter(captions).most_common(1)[0]
     if count > options.max_caption_share * len(captions):
         raise ValueError(
-            f"{path}: {count} of {len(captions)} shapes have the caption {text!r:.60}; read another "
-            "column with caption_column, or raise max_caption_share"
+            f"{path}: {count} of {len(captions)} shapes have the caption {text!r:.60}; read "
+            "another column with caption_column, or raise max_caption_share"
         )
 
 
