@@ -17,7 +17,7 @@ SENTENCES = {"phrase": (1, 1), "sentence": (1, 2), "paragraph": (3, 6)}
 _FORBIDDEN = re.compile(
     r"\bbackgrounds?\b|\bview(?:ed|s|point|points)?\b(?= (?:from|of)\b)|\b(?:multiple|different|"
     r"various|all) (?:angles|views|perspectives)\b|\brender(?:ed|ing|ings|s)?\b|\b3-?d\b|"
-    r"\bimages?\b|\bpictures? shows?\b|\bphotos?\b(?! (?:frame|album|booth))|\bunknown\b|"
+    r"\bimages?\b|\bpictures? shows?\b|\bphotos? (?:of|shows?)\b|\bunknown\b|"
     r"\buntextured\b|\bmesh\b|\bscreenshot\b",
     re.IGNORECASE,
 )

@@ -133,7 +133,7 @@ def _parts(facts: Facts, head: str) -> list[Clause]:
     if facts.base is not None and facts.base > 0.6:
         found.append("a solid base")
     elif facts.base is not None and facts.base < 0.25 and facts.extents[1] > 0.5:
-        found.append("a small foot")
+        found.append("a narrow base")
     seats = [level for level, _ in facts.plates if 0.2 < level < 0.75]
     if len(facts.plates) >= 3:
         found.append(f"{_number(len(facts.plates))} level surfaces one above the other")
@@ -182,8 +182,9 @@ def _standing(facts: Facts, head: str) -> str:
         return ""
     if facts.contacts > 1:
         legs = "legs" if _legs(facts, head) else "places"
-        return f"it stands on {_number(facts.contacts)} separate {legs}"
-    return f"it stands on one place that covers {100 * (facts.base or 0):.0f} % of its footprint"
+        return f"set on the ground it rests on {_number(facts.contacts)} separate {legs}"
+    share = f"{100 * (facts.base or 0):.0f} %"
+    return f"set on the ground it rests on one place that covers {share} of its footprint"
 
 
 def _symmetry(facts: Facts) -> str:

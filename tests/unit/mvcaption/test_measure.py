@@ -128,7 +128,7 @@ def test_unsure_is_not_said() -> None:
     assert facts.contacts is None
     made = wording.captions(wording.About("table"), facts)
     assert "legged" not in made.phrase
-    assert "stands on" not in made.paragraph
+    assert "rests on" not in made.paragraph
 
 
 def test_measurements_know_no_order_scale_or_place() -> None:
