@@ -16,8 +16,7 @@ FAMILY = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
 
 
 def make_inputs(model: str, model_type: str, **more: Any) -> QwenInputs | OtherInputs:
-    kind = QwenInputs if model_type in FAMILY else OtherInputs
-    return kind(model, **more)
+    return QwenInputs(model, **more) if model_type in FAMILY else OtherInputs(model, **more)
 
 
 def talk_of(images: Sequence[Any], prompt: str) -> list[dict[str, Any]]:
