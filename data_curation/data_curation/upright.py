@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .cameras import Floats
 from .files import read_json
 
+Floats = NDArray[np.float64]
 UPS = ("file", "y", "z")
 
 _TO_Y: dict[str, list[list[int]]] = {  # by the axis that points up in the file

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SHARED = ("cli.py", "files.py", "pool.py", "meshes.py", "batch.py", "tables.py")
+SHARED = (
+    "cli.py", "files.py", "pool.py", "meshes.py", "batch.py", "tables.py", "upright.py",
+    "words.py", "csv_tables.py", "rowstore.py", "answers.py", "simplify.py",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SHARED)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +28,8 @@ class ConditionOptions:
         class_ids:      id of each category, for lvis.
         image_views:    views in the strip that `view_path` names.
         random_view:    draw one (training), else the middle one.
+        max_caption_share: share of the shapes, if ten or more, that may have the same caption: a
+            table read by the wrong column gives one caption to all.
     """
 
     kind: Conditioning
@@ -34,6 +38,7 @@ class ConditionOptions:
     class_ids: Mapping[str, int] | None = None
     image_views: int = 1
     random_view: bool = True
+    max_caption_share: float = 0.5
 
 
 class Conditions:
@@ -58,6 +63,8 @@ class Conditions:
                 value = _value(options, table, column, rows[uid])
                 if value is not None:
                     self._values[uid] = value
+        if options.kind == "text" and table is not None:
+            _check_shares(options, table.path, list(self._values.values()))
         self.uids = [u for u in uids if options.kind == "uncond" or u in self._values]
 
     def of(self, uid: str, rng: np.random.Generator) -> Any:
@@ -74,6 +81,17 @@ class Conditions:
             return crop_view(strip, views, view)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
+
+
+def _check_shares(options: ConditionOptions, path: Path, captions: list[str]) -> None:
+    if len(captions) < 10:
+        return
+    text, count = Counter(captions).most_common(1)[0]
+    if count > options.max_caption_share * len(captions):
+        raise ValueError(
+            f"{path}: {count} of {len(captions)} shapes have the caption {text!r:.60}; read "
+            "another column with caption_column, or raise max_caption_share"
+        )
 
 
 def _column(options: ConditionOptions, table: Table) -> str:

@@ -46,7 +46,7 @@ class UnifiedDataModule:
             report how many validation shapes it holds.
         dataset_type: with conditioning_type class: where classes come from.
         conditioning_type: class means lvis or gobjaverse, after dataset_type.
-        caption_column, empty_caption: see `ConditionOptions`.
+        caption_column, empty_caption, max_caption_share: see `ConditionOptions`.
         class_map: JSON {category: id}; default: rank among the categories of the training table.
         image_views: views in the vertical strips of `view_path`.
         max_dataset_size, snapshot_dir, subset_seed: seeded subset of the training set, and where
@@ -96,6 +96,7 @@ class UnifiedDataModule:
         val_view_policy: str = "center",
         caption_column: str | None = None,
         empty_caption: str = "error",
+        max_caption_share: float = 0.5,
         class_map: str | None = None,
         image_views: int = 12,
         num_latents: int | None = None,
@@ -128,7 +129,7 @@ class UnifiedDataModule:
         if kind == "class":
             kind = "gobjaverse" if dataset_type == "gobjaverse" else "lvis"
         self.kind: Conditioning = kind
-        self._captions = (caption_column, empty_caption)
+        self._captions = (caption_column, empty_caption, max_caption_share)
         self._image_views = image_views
         self._check()
 
@@ -235,9 +236,9 @@ class UnifiedDataModule:
 
     def condition_options(self, random_view: bool = False) -> ConditionOptions:
         """How conditions are read from this data's tables."""
-        column, empty = self._captions
+        column, empty, share = self._captions
         return ConditionOptions(
-            self.kind, column, empty, self.class_ids, self._image_views, random_view
+            self.kind, column, empty, self.class_ids, self._image_views, random_view, share
         )
 
     def _dataset(self, split: Split) -> ShapeDataset:

@@ -141,7 +141,7 @@ def test_copies_are_measured_by_the_other_stages(tmp_path: Path) -> None:
 
 
 def test_distances_by_encoders_of_the_repository(tmp_path: Path) -> None:
-    """Three balls, one and the same to distributions of distances, against balls and against rods."""
+    """Three balls, one to distributions of distances, against balls and against rods."""
     rows = "".join(f"u{i},thing {i}\n" for i in range(5))
     (tmp_path / "test.csv").write_text(f"model_uid,caption\n{rows}")
     encoders = {}

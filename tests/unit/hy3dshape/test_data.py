@@ -13,9 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
+from hy3dshape.data.conditions import ConditionOptions, Conditions
 from hy3dshape.data.datamodule import UnifiedDataModule
 from hy3dshape.data.latents import group_latents
 from hy3dshape.data.loading import EpochBatches
+from hy3dshape.data.tables import read_table
 from hy3dshape.models.autoencoders.autoencoder import CustomShapeVAE
 
 CATEGORIES = ("chair", "box", "toy")
@@ -165,6 +167,16 @@ def test_empty_captions(data: dict[str, Any], tmp_path: Path) -> None:
         _ = module(data, **options).train
     assert module(data, **options, empty_caption="drop").train.uids == ["u1"]
     assert module(data, **options, empty_caption="thing").train[0, 0]["conditioning"] == "thing"
+
+
+def test_one_caption_for_most_shapes(tmp_path: Path) -> None:
+    uids = [f"u{i}" for i in range(12)]
+    path = write_table(tmp_path / "t.csv", uids, caption=["a 3d model"] * 7 + uids[7:])
+    table = read_table(path)
+    with pytest.raises(ValueError, match=r"t\.csv: 7 of 12 shapes have the caption 'a 3d model'"):
+        Conditions(ConditionOptions("text"), table, uids)
+    assert Conditions(ConditionOptions("text", max_caption_share=1.0), table, uids).uids == uids
+    assert Conditions(ConditionOptions("text"), table, uids[2:]).uids == uids[2:]  # half of them
 
 
 def test_validation_shapes_in_training_are_refused(data: dict[str, Any], tmp_path: Path) -> None:
