@@ -115,7 +115,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     read = inputs.read(args)
     options = Options(args.eps, args.neighbours, args.seed)
     intervals = Intervals(args.draws, args.confidence)
-    rows = computed(names, read.sets, options, intervals, args.metrics != "all")
+    rows = computed(names, read.sets, options, intervals, args.metrics not in ("all", DEFAULT))
     keys = ("normalise", "ridge", "eps", "neighbours", "draws", "confidence", "seed")
     return {
         "metrics": rows,

@@ -2,19 +2,21 @@
 # Audit a generator: does it copy its training shapes, which samples are copies, how sure can we be?
 #
 #   bash scripts/evaluate.sh --generated DIR --train DIR --test DIR --output DIR
-#        [--workers N] [--pairs N] [--up file|y|z] [--embeddings DIR] [--title TEXT] [--overwrite]
+#        [--workers N] [--pairs N] [--up file|y|z] [--title TEXT] [--overwrite]
+#        [--encoder NAME | --embeddings DIR]
 #
 # Each set is a folder of meshes, a shapes.json or a text list of paths. Writes to the output folder
 # descriptors (*.lfd.npz), neighbours (*.neighbours.json), result.json, samples (result.csv), renders
-# and report.html. What is done is skipped, so a killed run goes on where it was. With --embeddings
-# (default: <output>/embeddings) a folder of train.npz, test.npz and generated.npz adds C_T and, as
-# quality.json and in the report, the Frechet distance and its relatives. Exit 3: done, but some meshes failed (see the failures.json files).
+# and report.html. What is done is skipped, so a killed run goes on where it was. Embeddings of the
+# three sets by an encoder of fpd_eval/embed.py (default pointnet; none: without), or those of a folder
+# (train.npz, test.npz, generated.npz), add C_T and, as quality.json and in the report, the Frechet
+# distance and its relatives. Exit 3: done, but some meshes failed (see the failures.json files).
 set -euo pipefail
 
 usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}" >&2; exit 2; }
 fail() { echo "evaluate.sh: $1" >&2; exit 2; }
 
-generated='' train='' test='' output='' embeddings='' title='' pairs=24 up=file overwrite=()
+generated='' train='' test='' output='' embeddings='' encoder=pointnet title='' pairs=24 up=file overwrite=()
 workers=$(nproc)
 while [ $# -gt 0 ]; do
   case $1 in
@@ -24,7 +26,7 @@ while [ $# -gt 0 ]; do
   [ $# -ge 2 ] || fail "$1 needs a value"
   case $1 in
     --generated | --train | --test | --output | --embeddings) printf -v "${1#--}" %s "$(realpath -m -- "$2")" ;;
-    --workers | --pairs | --up | --title) printf -v "${1#--}" %s "$2" ;;
+    --workers | --pairs | --up | --title | --encoder) printf -v "${1#--}" %s "$2" ;;
     *) fail "unknown flag $1; see --help" ;;
   esac
   shift 2
@@ -67,21 +69,25 @@ for name in train test generated; do
   case $list in *.json) [ -f "$list" ] && lists+=("$list") ;; esac
 done
 [ ${#lists[@]} -eq 3 ] && options+=(--categories "${lists[@]}")
-embeddings=${embeddings:-$output/embeddings}
-if [ -d "$embeddings" ]; then
+if [ -z "$embeddings" ] && [ "$encoder" != none ]; then
+  embeddings=$output/embeddings
+  for name in train test generated; do
+    step python fpd_eval/embed.py --input "${!name}" --output "$embeddings/$name.npz" --encoder "$encoder" \
+      --workers "$workers" "${overwrite[@]}"
+  done
+fi
+if [ -n "$embeddings" ]; then
   options+=(--train-embeddings "$embeddings/train.npz" --test-embeddings "$embeddings/test.npz"
     --gen-embeddings "$embeddings/generated.npz")
 fi
 python DataCopying/datacopying_test.py "$output/generated.neighbours.json" "$output/test.neighbours.json" \
   --output "$output/result.json" "${options[@]}"
 quality=()
-if [ -d "$embeddings" ]; then
+if [ -n "$embeddings" ]; then
   echo
   python fpd_eval/npz_eval.py "$embeddings/train.npz" "$embeddings/generated.npz" \
     --test "$embeddings/test.npz" --metrics all --output "$output/quality.json"
   quality=(--quality "$output/quality.json")
-else
-  echo "evaluate.sh: no embeddings in $embeddings: quality is not measured" >&2
 fi
 
 for name in generated train test; do

@@ -30,8 +30,9 @@ list small "$output/samples/most" "$output/samples/rest"
 list copier "$output/samples/most" "$output/copies/shapes.json"
 
 for generator in small copier; do
-  if [ "$generator" = copier ]; then # the descriptors of the same two sets serve again
-    mkdir -p "$output/copier" && cp "$output/small/"t*.lfd.* "$output/copier/"
+  if [ "$generator" = copier ]; then # what was computed of the same two sets serves again
+    mkdir -p "$output/copier/embeddings" && cp "$output/small/"t*.lfd.* "$output/copier/"
+    cp "$output/small/embeddings/"t* "$output/copier/embeddings/"
   fi
   echo
   echo "=== the $generator generator"

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from .embedders.pointnet import GROUP, PointNet
 from .tables import read_table
 
-JITTER = 0.02  # largest standard deviation of the noise on points, radii
+JITTER = 0.005  # largest standard deviation of the noise on points, radii
 TILT = 10.0  # standard deviation of the rotation about a horizontal axis, degrees
 STRETCH = 1.25  # largest factor of one axis against another, and its inverse
 SMOOTHING = 0.1
