@@ -88,7 +88,7 @@ def _labeller(args: argparse.Namespace) -> tuple[Labeller, dict[str, Any], Known
         synonyms = classes.read_synonyms(args.synonyms)
         lexicon = Lexicon(names, synonyms, args.stop.lower().split(","))
         table = sorted([" ".join(key), name] for key, name in synonyms.items())
-        about = {"backend": "lexicon", "names": names, "synonyms": table}
+        about: dict[str, Any] = {"backend": "lexicon", "names": names, "synonyms": table}
         return pairing.by_lexicon(lexicon), about, Known(None, None, args)
     from data_curation.encoder import Encoder, EncoderOptions
 

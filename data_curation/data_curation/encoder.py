@@ -199,7 +199,7 @@ def _beside(place: str, name: str) -> dict[str, Any]:
 
 def _pooling(place: str) -> str:
     modes = _beside(place, "1_Pooling/config.json")
-    named = modes.get("pooling_mode")
+    named = str(modes.get("pooling_mode", ""))
     known = {"mean": "mean", "cls": "cls", "lasttoken": "last", "last": "last"}
     found = [short for key, short in _MODES.items() if modes.get(key)] or [known.get(named, "")]
     if found == [""]:

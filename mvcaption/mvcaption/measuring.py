@@ -6,8 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .measure import Facts, Floats, measure
+from .measure import Facts, measure
 from .meshes import load_arrays
+from .slices import Floats
 
 
 class Work(NamedTuple):
