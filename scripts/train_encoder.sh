@@ -24,7 +24,7 @@ for task in made furniture; do
   done
   tasks+=(--task "$task" "$output/points/${task}_train.npz" "$output/points/${task}_test.npz")
 done
-python fpd_eval/train_encoder.py "${tasks[@]}" --epochs 5 --output "$output/pointnet"
+python fpd_eval/train_encoder.py "${tasks[@]}" --epochs 8 --output "$output/pointnet"
 for encoder in pointnet d2a3; do
   weights=()
   [ "$encoder" = pointnet ] && weights=(--weights "$output/pointnet/pointnet.safetensors")
