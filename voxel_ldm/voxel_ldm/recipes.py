@@ -26,9 +26,11 @@ from .training import Figures, Options, Run
 
 log = logging.getLogger(__name__)
 PARAMETERS = {f.name for f in fields(Options)}
-AUTOENCODER = {"epochs": 600, "batch_size": 64, "lr": 1e-3, "pos_weight": 1.0, "mirror": False}
+AUTOENCODER = {"epochs": 600, "batch_size": 64, "lr": 1e-3, "pos_weight": 1.0, "mirror": False,
+               "half": False}  # fmt: skip
 DENOISER = {"epochs": 1000, "batch_size": 16, "lr": 2e-4, "warmup_steps": 200, "gradient_clip": 1.0,
-            "ema_decay": 0.999, "cfg_dropout": 0.1, "mirror": False}  # fmt: skip
+            "ema_decay": 0.999, "cfg_dropout": 0.1, "mirror": False,
+            "half": False}  # fmt: skip
 WEIGHTS = "autoencoder.safetensors"
 CHUNK = 32  # grids encoded or validated at once
 VALIDATED = 512  # rows of validation at most, over all of them
@@ -78,7 +80,7 @@ def train_autoencoder(args: argparse.Namespace) -> dict[str, float]:
 
     def export(used: nn.Module) -> None:
         assert isinstance(used, VoxelAutoencoder)
-        save_autoencoder(output / WEIGHTS, used, given)
+        save_autoencoder(output / WEIGHTS, used, given, recipe["half"])
 
     run = Run(model, step, len(train), _options(recipe, args, output, len(train)), settings,
               None if val is None else validate,
@@ -134,7 +136,7 @@ def train_denoiser(args: argparse.Namespace) -> dict[str, float]:
     def export(used: nn.Module) -> None:
         assert isinstance(used, Objective)
         shipped.network.load_state_dict(used.network.state_dict())
-        save_denoiser(output / "denoiser.safetensors", shipped)
+        save_denoiser(output / "denoiser.safetensors", shipped, recipe["half"])
 
     settings = {**model.config, "training": _deciding(recipe), "data": train.digest(),
                 "seed": args.seed}  # fmt: skip
@@ -180,7 +182,7 @@ def _recipe(
 
 def _deciding(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """What of a recipe changes a weight."""
-    return {k: v for k, v in recipe.items() if k not in ("save_every", "log_every")}
+    return {k: v for k, v in recipe.items() if k not in ("save_every", "log_every", "half")}
 
 
 def _options(recipe: Mapping[str, Any], args: argparse.Namespace, output: Path, n: int) -> Options:
