@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,16 @@ from voxel_ldm.files import sha256
 from voxel_ldm.models.autoencoder import VoxelAutoencoder
 
 SMALL = ROOT / "voxel_ldm" / "weights" / "small"
+LEAST_IOU = 0.8  # of shapes that no one has seen
 KINDS = ["bed", "chair", "lamp", "sofa", "table"]
 
 
 @pytest.fixture(autouse=True, scope="module")
-def one_thread() -> None:
-    os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+def one_thread() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("OMP_NUM_THREADS", "1")
+        patched.setenv("NUMBA_NUM_THREADS", "1")
+        yield
 
 
 def test_they_weigh_10_mb_at_most() -> None:
@@ -89,7 +94,10 @@ def test_memory_does_not_grow_with_the_number_of_samples(
                    count, "--batch_size", 2, "--scheduler", "ddim", "--steps", 1, "--meshes",
                    "none", "--probabilities")  # fmt: skip
         assert done.code == 0, done.err
-        assert np.load(tmp_path / f"{count}/samples.npy", mmap_mode="r").shape == (count, *[128] * 3)
+        assert np.load(tmp_path / f"{count}/samples.npy", mmap_mode="r").shape == (
+            count,
+            *[128] * 3,
+        )
         peaks.append(done.peak)
     assert peaks[1] < peaks[0] + 60, peaks
 
@@ -109,7 +117,10 @@ def test_the_audit_reads_samples(tmp_path: Path) -> None:
     argv = ["bash", "scripts/evaluate.sh", "--generated", tmp_path / "samples", "--train",
             tmp_path / "train", "--test", tmp_path / "test", "--output", tmp_path / "audit",
             "--pairs", 1, "--workers", 1]  # fmt: skip
-    there = {"VIRTUAL_ENV": sys.prefix, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    there = {
+        "VIRTUAL_ENV": sys.prefix,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
     ended = subprocess.run([*map(str, argv)], cwd=ROOT, env={**os.environ, **there},
                            capture_output=True, text=True, timeout=300)  # fmt: skip
     assert ended.returncode == 0, ended.stderr[-2000:]
