@@ -49,6 +49,8 @@ def train_autoencoder(args: argparse.Namespace) -> dict[str, float]:
                          f" grids of {args.dataset_path} have {train.resolution}")  # fmt: skip
     torch.manual_seed(args.seed)
     model = VoxelAutoencoder(**given)
+    if args.start_from is not None:
+        _start_from(args.start_from, model)
     recipe = _recipe(AUTOENCODER, config["training"], args)
 
     def step(module: nn.Module, rows: np.ndarray, generator: torch.Generator) -> Figures:
@@ -77,6 +79,8 @@ def train_autoencoder(args: argparse.Namespace) -> dict[str, float]:
         "data": train.digest(),
         "seed": args.seed,
     }
+    if args.start_from is not None:
+        settings["start"] = sha256(args.start_from)
 
     def export(used: nn.Module) -> None:
         assert isinstance(used, VoxelAutoencoder)
@@ -143,6 +147,14 @@ def train_denoiser(args: argparse.Namespace) -> dict[str, float]:
     options = _options(recipe, args, output, len(latents))
     run = Run(objective, step, len(latents), options, settings, held and validate, export)
     return _finish(run)
+
+
+def _start_from(path: Path, model: VoxelAutoencoder) -> None:
+    """Take over the weights of a file. ValueError: of an autoencoder of other sizes."""
+    state, own = load_autoencoder(path).state_dict(), model.state_dict()
+    if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in own.items()}:
+        raise ValueError(f"{path}: --start_from: its sizes are others than those of this run")
+    model.load_state_dict(state)
 
 
 def _sets(args: argparse.Namespace) -> tuple[Set, Set | None, list[str]]:
