@@ -37,12 +37,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--layout", choices=listing.LAYOUTS, default="auto", help="of folders (default auto)"
     )
     parser.add_argument("--annotations", type=Path, help="LVIS {category: [uid, ...]} .json(.gz)")
+    parser.add_argument(
+        "--category-words",
+        nargs="+",
+        metavar="CATEGORY=WORD,...",
+        help="only shapes whose English name is headed by one of the words, under that category",
+    )
     args = parser.parse_args(argv)
     cli.set_up_logging(args)
+    words = listing.words_of(args.category_words or [])
     labels = _labels(args.annotations) if args.annotations else {}
     sources = [pair for path in args.input for pair in _read(path, args, labels)]
     folder = args.output.parent.resolve()
     joined = shapes_index.join(sources, folder)
+    if words:
+        joined = listing.by_words(joined, words)
     joined = sorted(joined, key=lambda row: str(row["id"]))[: args.limit]
     missing = [row for row in joined if not (folder / row["path"]).resolve().is_file()]
     if missing:
@@ -51,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"of id {missing[0]['id']!r}"
         )
     shapes_index.write_index(args.output, joined)
-    settings = {"layout": args.layout, "limit": args.limit}
+    settings = {"layout": args.layout, "limit": args.limit, "category_words": args.category_words}
     indices = [path for path, _ in sources if path.is_file()]
     files.write_run(args.output, settings, {"shapes": len(joined)}, indices)
     count = Counter(row.get("category", "") for row in joined)

@@ -23,6 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--ckpt_path", type=Path, default=Path("results/autoencoder"),
         help="of the run, gone on with if there is one (default results/autoencoder)")  # fmt: skip
     add("--categories", nargs="+", default=None, help="of the dataset (default all)")
+    add("--start_from", type=Path, default=None,
+        help="autoencoder.safetensors of the same sizes to train further")  # fmt: skip
     add("--batch_size", type=int, help="of each process (default 64)")
     add("--num_epochs", type=int, dest="epochs", help="passes over the data (default 600)")
     add("--lr", type=float, help="peak rate of Adam (default 0.001)")

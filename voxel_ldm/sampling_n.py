@@ -1,7 +1,7 @@
 """Sample shapes from a trained denoiser: grids for eval.py and meshes for the audit.
 
-Example: python sampling_n.py --ldm_ckpt_path runs/ldm/denoiser.safetensors \\
-  --ae_ckpt_path runs/ae/autoencoder.safetensors --class-name chair --steps 50 --scheduler ddim
+Example: python sampling_n.py --class-name chair --num_samples 16 --steps 50 --scheduler ddim \\
+  --save_dir runs/samples
 """
 
 from __future__ import annotations

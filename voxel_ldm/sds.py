@@ -1,7 +1,6 @@
 """Score distillation: latents optimised under a trained denoiser, class by class.
 
-Example: python sds.py --ldm_ckpt_path runs/ldm/denoiser.safetensors \\
-  --ae_ckpt_path runs/ae/autoencoder.safetensors --class-name chair --num_samples 4
+Example: python sds.py --class-name chair --num_samples 4 --step 500 --save_dir runs/sds
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from .shapes_index import Record, relative
 
 SHAPENET = re.compile(r"(?:.*/)?(\d{8})/([^/]+)/(?:models/)?model(?:_normalized)?$")
 OBJAVERSE = re.compile(r"[0-9a-f]{32}$")
+NAME_END = re.compile(r"[,(\d]|\b(?:with|without|on|of|in|for|and)\b")  # after the noun's head
 LAYOUTS = ("auto", "flat", "shapenet", "objaverse")
 
 # The 55 classes of ShapeNetCore v2 by WordNet offset: https://shapenet.org, taxonomy.json
@@ -138,3 +139,36 @@ def labels_of(table: Any, place: str) -> dict[str, str]:
             if labels.setdefault(uid, category) != category:
                 raise ValueError(f"{place}: {uid!r} is under {labels[uid]!r} and {category!r}")
     return labels
+
+
+def words_of(given: Sequence[str]) -> dict[str, str]:
+    """Category by word, of `CATEGORY=WORD,...` each. ValueError: another form, or a word twice."""
+    found: dict[str, str] = {}
+    for text in given:
+        category, _, words = text.partition("=")
+        for word in words.lower().split(","):
+            if not (category and re.fullmatch(r"[^\W\d]+", word)):
+                raise ValueError(f"--category-words {text}: expected CATEGORY=WORD,WORD,...")
+            if word in found:
+                raise ValueError(f"--category-words: {word!r} stands twice")
+            found[word] = category
+    return found
+
+
+def head_of(name: str) -> str:
+    """The noun that an English name is about: "Bar chair with cushion" -> "chair"; "" if none."""
+    words = re.findall(r"[^\W\d]+", NAME_END.split(name.lower())[0])
+    return str(words[-1]) if words else ""
+
+
+def by_words(records: Iterable[Record], words: Mapping[str, str]) -> list[Record]:
+    """The records whose English name is headed by one of the words, under that word's category.
+
+    Raises:
+        ValueError: there are none.
+    """
+    heads = [(row, head_of(str((row.get("names") or {}).get("en") or ""))) for row in records]
+    kept = [{**row, "category": words[head]} for row, head in heads if head in words]
+    if not kept:
+        raise ValueError(f"no shape of {len(heads)} has a name headed by {', '.join(words)}")
+    return kept

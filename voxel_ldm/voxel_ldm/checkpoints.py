@@ -61,9 +61,11 @@ class Denoiser(nn.Module):
         return self.classes.index(name) + 1
 
 
-def save_autoencoder(path: Path, model: VoxelAutoencoder, config: Mapping[str, Any]) -> None:
-    """`config`: the arguments it was built with."""
-    _save(path, model, AUTOENCODER, config)
+def save_autoencoder(
+    path: Path, model: VoxelAutoencoder, config: Mapping[str, Any], half: bool = False
+) -> None:
+    """`config`: the arguments it was built with; `half`: as `_save`."""
+    _save(path, model, AUTOENCODER, config, half)
 
 
 def load_autoencoder(path: Path) -> VoxelAutoencoder:
@@ -71,8 +73,8 @@ def load_autoencoder(path: Path) -> VoxelAutoencoder:
     return _load(path, AUTOENCODER, VoxelAutoencoder)
 
 
-def save_denoiser(path: Path, model: Denoiser) -> None:
-    _save(path, model, DENOISER, model.config)
+def save_denoiser(path: Path, model: Denoiser, half: bool = False) -> None:
+    _save(path, model, DENOISER, model.config, half)
 
 
 def load_denoiser(path: Path, autoencoder: Path | None = None) -> Denoiser:
@@ -85,10 +87,14 @@ def load_denoiser(path: Path, autoencoder: Path | None = None) -> Denoiser:
     return model
 
 
-def _save(path: Path, model: nn.Module, kind: str, config: Mapping[str, Any]) -> None:
+def _save(path: Path, model: nn.Module, kind: str, config: Mapping[str, Any], half: bool) -> None:
+    """`half`: matrices and kernels in half precision; they are read back as single."""
     from safetensors.torch import save_file
 
     state = {k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}
+    if half:
+        large = [name for name, weight in model.named_parameters() if weight.ndim > 1]
+        state |= {name: state[name].half() for name in large}
     with replacing(path) as temporary:
         told = json.dumps({"kind": kind, "config": dict(config)}, sort_keys=True)
         save_file(state, temporary, {MODEL: told})

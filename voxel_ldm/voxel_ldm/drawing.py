@@ -19,14 +19,13 @@ from .files import (
     Journal,
     failures_path,
     read_json,
-    replacing,
     require_same,
     run_path,
     sha256,
     write_failures,
     write_run,
 )
-from .meshing import mesh_of
+from .meshing import write_mesh
 from .models.autoencoder import VoxelAutoencoder
 
 Draw = Callable[[Sequence[int], Tensor | None], Tensor]  # seeds, classes -> latents
@@ -169,21 +168,16 @@ def _write_meshes(
     args: argparse.Namespace, name: str, rows: np.ndarray, probabilities: np.ndarray
 ) -> list[dict[str, str]]:
     """`NAME/NAME_0000.ply`; those without a surface are returned as failures."""
-    import trimesh
-
     failed: list[dict[str, str]] = []
     if args.meshes == "none":
         return failed
     for row, probability in zip(rows, probabilities, strict=True):
         path = args.save_dir / name / f"{name}_{row:04d}.{args.meshes}"
         try:
-            vertices, faces = mesh_of(probability, args.threshold)
+            write_mesh(path, probability, args.threshold)
         except ValueError as error:
             failed.append({"id": path.stem, "stage": "mesh", "error": str(error)})
             path.unlink(missing_ok=True)
-            continue
-        with replacing(path) as temporary:
-            trimesh.Trimesh(vertices, faces, process=False).export(temporary, file_type=args.meshes)
     return failed
 
 

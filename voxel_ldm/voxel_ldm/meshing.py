@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+
+from .files import replacing
 
 SMOOTHING = 0.7  # cells, standard deviation
 
@@ -40,3 +44,13 @@ def mesh_of(
         )
     vertices, faces, _, _ = marching_cubes(field, level, gradient_direction="ascent")
     return (vertices - margin) * (2 / (r - 1)) - 1, faces.astype(np.int64)
+
+
+def write_mesh(path: Path, probability: np.ndarray, level: float) -> None:
+    """`mesh_of` as a file of the kind that its suffix says. Raises as `mesh_of`."""
+    import trimesh
+
+    vertices, faces = mesh_of(probability, level)
+    with replacing(path) as temporary:
+        mesh = trimesh.Trimesh(vertices, faces, process=False)
+        mesh.export(temporary, file_type=path.suffix[1:])

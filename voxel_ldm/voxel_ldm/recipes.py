@@ -26,9 +26,11 @@ from .training import Figures, Options, Run
 
 log = logging.getLogger(__name__)
 PARAMETERS = {f.name for f in fields(Options)}
-AUTOENCODER = {"epochs": 600, "batch_size": 64, "lr": 1e-3, "pos_weight": 1.0, "mirror": False}
+AUTOENCODER = {"epochs": 600, "batch_size": 64, "lr": 1e-3, "pos_weight": 1.0, "mirror": False,
+               "half": False}  # fmt: skip
 DENOISER = {"epochs": 1000, "batch_size": 16, "lr": 2e-4, "warmup_steps": 200, "gradient_clip": 1.0,
-            "ema_decay": 0.999, "cfg_dropout": 0.1, "mirror": False}  # fmt: skip
+            "ema_decay": 0.999, "cfg_dropout": 0.1, "mirror": False,
+            "half": False}  # fmt: skip
 WEIGHTS = "autoencoder.safetensors"
 CHUNK = 32  # grids encoded or validated at once
 VALIDATED = 512  # rows of validation at most, over all of them
@@ -47,6 +49,8 @@ def train_autoencoder(args: argparse.Namespace) -> dict[str, float]:
                          f" grids of {args.dataset_path} have {train.resolution}")  # fmt: skip
     torch.manual_seed(args.seed)
     model = VoxelAutoencoder(**given)
+    if args.start_from is not None:
+        _start_from(args.start_from, model)
     recipe = _recipe(AUTOENCODER, config["training"], args)
 
     def step(module: nn.Module, rows: np.ndarray, generator: torch.Generator) -> Figures:
@@ -75,10 +79,12 @@ def train_autoencoder(args: argparse.Namespace) -> dict[str, float]:
         "data": train.digest(),
         "seed": args.seed,
     }
+    if args.start_from is not None:
+        settings["start"] = sha256(args.start_from)
 
     def export(used: nn.Module) -> None:
         assert isinstance(used, VoxelAutoencoder)
-        save_autoencoder(output / WEIGHTS, used, given)
+        save_autoencoder(output / WEIGHTS, used, given, recipe["half"])
 
     run = Run(model, step, len(train), _options(recipe, args, output, len(train)), settings,
               None if val is None else validate,
@@ -134,13 +140,21 @@ def train_denoiser(args: argparse.Namespace) -> dict[str, float]:
     def export(used: nn.Module) -> None:
         assert isinstance(used, Objective)
         shipped.network.load_state_dict(used.network.state_dict())
-        save_denoiser(output / "denoiser.safetensors", shipped)
+        save_denoiser(output / "denoiser.safetensors", shipped, recipe["half"])
 
     settings = {**model.config, "training": _deciding(recipe), "data": train.digest(),
                 "seed": args.seed}  # fmt: skip
     options = _options(recipe, args, output, len(latents))
     run = Run(objective, step, len(latents), options, settings, held and validate, export)
     return _finish(run)
+
+
+def _start_from(path: Path, model: VoxelAutoencoder) -> None:
+    """Take over the weights of a file. ValueError: of an autoencoder of other sizes."""
+    state, own = load_autoencoder(path).state_dict(), model.state_dict()
+    if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in own.items()}:
+        raise ValueError(f"{path}: --start_from: its sizes are others than those of this run")
+    model.load_state_dict(state)
 
 
 def _sets(args: argparse.Namespace) -> tuple[Set, Set | None, list[str]]:
@@ -180,7 +194,7 @@ def _recipe(
 
 def _deciding(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """What of a recipe changes a weight."""
-    return {k: v for k, v in recipe.items() if k not in ("save_every", "log_every")}
+    return {k: v for k, v in recipe.items() if k not in ("save_every", "log_every", "half")}
 
 
 def _options(recipe: Mapping[str, Any], args: argparse.Namespace, output: Path, n: int) -> Options:

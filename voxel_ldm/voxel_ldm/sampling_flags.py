@@ -6,11 +6,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+SMALL = Path(__file__).parents[1] / "weights" / "small"
+
 
 def add_models(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--ldm_ckpt_path", type=Path, required=True, help="denoiser.safetensors")
-    add("--ae_ckpt_path", type=Path, required=True, help="its autoencoder.safetensors")
+    add("--ldm_ckpt_path", type=Path, default=SMALL / "denoiser.safetensors",
+        help="the denoiser (default: the small one that ships)")  # fmt: skip
+    add("--ae_ckpt_path", type=Path, default=SMALL / "autoencoder.safetensors",
+        help="its autoencoder (default: the small one)")  # fmt: skip
     add("--class-name", "--class_name", nargs="+", dest="names", help="of the model (default all)")
     add("--gpu", type=int, help="the same as --device cuda:N")
 

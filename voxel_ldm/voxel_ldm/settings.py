@@ -16,7 +16,7 @@ SECTIONS: dict[str, dict[str, type]] = {
     "training": {"epochs": float, "batch_size": int, "lr": float, "warmup_steps": int,
                  "decay": str, "gradient_clip": float, "ema_decay": float, "precision": str,
                  "save_every": int, "log_every": int, "pos_weight": float, "cfg_dropout": float,
-                 "mirror": bool},
+                 "mirror": bool, "half": bool},
 }  # fmt: skip
 NAMES: dict[type, str] = {
     list: "whole numbers", int: "a whole number", float: "a number", bool: "true or false",

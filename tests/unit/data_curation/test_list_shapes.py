@@ -179,3 +179,46 @@ def test_an_id_twice_in_one_index_is_refused(tmp_path: Path) -> None:
     shapes_index.write_index(tmp_path / "shapes.json", [row, row])
     with pytest.raises(ValueError, match=r"shapes\[1\]: id 'a' comes twice"):
         shapes_index.read_index(tmp_path / "shapes.json")
+
+
+def named(folder: Path, **names: str | None) -> Path:
+    """A shapes.json of boxes: English name by id, None for a shape without names."""
+    rows: list[dict[str, Any]] = []
+    for name, text in names.items():
+        mesh(folder / f"{name}.ply")
+        row = {"id": name, "path": f"{name}.ply", "category": "Living room"}
+        rows.append(row if text is None else {**row, "names": {"en": text}})
+    shapes_index.write_index(folder / "shapes.json", rows)
+    return folder
+
+
+def test_words_of_names_become_categories(tmp_path: Path) -> None:
+    source = named(
+        tmp_path / "in", a="Bar chair with cushion", b="ARMCHAIR", c="Desk lamp", d="Desk",
+        e="Sofa 2 seats", f="Table on trestles", g="Table fan", h=None, i="with", j="Chair, red",
+    )  # fmt: skip
+    out = tmp_path / "kinds.json"
+    words = ("chair=chair,armchair", "table=table,Desk", "sofa=sofa")
+    assert run(out, source, "--category-words", *words) == 0
+    found = {name: row["category"] for name, row in rows_of(out).items()}
+    assert found == {"a": "chair", "b": "chair", "d": "table", "e": "sofa", "f": "table",
+                     "j": "chair"}  # fmt: skip
+    assert (tmp_path / rows_of(out)["a"]["path"]).is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("chair",), "--category-words chair: expected CATEGORY=WORD,WORD,..."),
+        (("chair=bar chair",), "expected CATEGORY=WORD,WORD,..."),
+        (("chair=chair", "seat=chair"), "'chair' stands twice"),
+        (("bed=bed",), "no shape of 1 has a name headed by bed"),
+    ],
+)
+def test_category_words_that_are_refused(
+    words: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = named(tmp_path / "in", a="Chair")
+    assert run(tmp_path / "kinds.json", source, "--category-words", *words) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "kinds.json").exists()

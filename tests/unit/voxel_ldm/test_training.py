@@ -24,6 +24,7 @@ from voxel_ldm.checkpoints import (
 )
 from voxel_ldm.data import Set, categories_of, read_set
 from voxel_ldm.grids import read_grids, write_grids, write_npy
+from voxel_ldm.models.autoencoder import VoxelAutoencoder
 from voxel_ldm.recipes import VALIDATED, _validated
 from voxel_ldm.training import Options, Run, batches
 
@@ -53,6 +54,23 @@ def test_the_autoencoder_learns_two_kinds_of_boxes(sets: Path, tmp_path: Path) -
         found = model(grids) > 0
     both = (found & (grids > 0)).sum((1, 2, 3)) / (found | (grids > 0)).sum((1, 2, 3))
     assert both.mean().item() == pytest.approx(last["val/iou"], abs=1e-5)
+
+
+def test_training_further_starts_from_the_weights_given(
+    sets: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start, out = trained / "autoencoder.safetensors", tmp_path / "further"
+    assert ae(sets, out, "--start_from", start, "--num_epochs", 1, "--lr", 1e-9) == 0
+    old, new = load_autoencoder(start), load_autoencoder(out / "autoencoder.safetensors")
+    for (name, a), b in zip(old.named_parameters(), new.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-7), name
+    assert ae(sets, out, "--num_epochs", 1, "--lr", 1e-9) == 1  # another run than that
+    assert "start: there" in capsys.readouterr().err
+    small = tmp_path / "small.safetensors"
+    sizes = {"channels": [4, 4], "latent_channels": 2, "resolution": 16}
+    save_autoencoder(small, VoxelAutoencoder(**sizes), sizes)  # type: ignore[arg-type]
+    assert ae(sets, tmp_path / "other", "--start_from", small) == 1
+    assert "its sizes are others" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", ["autoencoder", "denoiser"])
