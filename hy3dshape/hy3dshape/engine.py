@@ -102,7 +102,7 @@ def prepare(
     units = [
         module
         for module in model.modules()
-        if isinstance(module, FSDPModule) and any(p.requires_grad for p in module.parameters())
+        if any(p.requires_grad for p in module.parameters()) and isinstance(module, FSDPModule)
     ]
     for before, unit in zip([*units[:1], *units], units, strict=False):
         unit.set_modules_to_backward_prefetch([before])
