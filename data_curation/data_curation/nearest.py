@@ -60,7 +60,8 @@ class Nearest:
         """(k,) distance of points (k, 3), negative behind the nearest place."""
         squared, found = self._ask(points)
         behind = np.empty(len(points), np.bool_)
-        _behind(points, self._corners, found, _normals(self.vertices, self.faces), behind)
+        normals, names = _normals(self.vertices, self.faces)
+        _behind(points, self._corners, found, normals, names, behind)
         return np.where(behind, -1, 1) * np.sqrt(squared)
 
     def _ask(self, points: Floats) -> tuple[Floats, Ints]:
@@ -106,17 +107,19 @@ def _tree(low: Floats, high: Floats) -> tuple[Floats, Ints]:
     return boxes, np.concatenate(child[::-1])
 
 
-def _normals(vertices: Floats, faces: Ints) -> Floats:
-    """(m, 7, 3) of each face: at its corners, of its edges ab, bc, ca, its own; of any length."""
+def _normals(vertices: Floats, faces: Ints) -> tuple[Floats, Ints]:
+    """Normals (n, 3) at vertices and of edges, of any length; which ones are a face's, (m, 6).
+
+    A face names those at its corners and of its edges ab, bc, ca.
+    """
     import igl
 
-    own = crosses(vertices, faces)
     angle = igl.PER_VERTEX_NORMALS_WEIGHTING_TYPE_ANGLE
     equal = igl.PER_EDGE_NORMALS_WEIGHTING_TYPE_UNIFORM
-    corners = igl.per_vertex_normals(vertices, faces, angle)[faces]
-    edges, _, names = igl.per_edge_normals(vertices, faces, equal)
-    opposite = edges[names.reshape(CORNERS, -1).T]  # of bc, ca, ab
-    return np.concatenate([corners, opposite[:, [2, 0, 1]], own[:, None]], axis=1)
+    corners = igl.per_vertex_normals(vertices, faces, angle)
+    edges, _, opposite = igl.per_edge_normals(vertices, faces, equal)  # of bc, ca, ab
+    names = opposite.reshape(CORNERS, -1).T[:, [2, 0, 1]] + len(corners)
+    return np.concatenate([corners, edges]), np.concatenate([faces, names], axis=1)
 
 
 @_inlined
@@ -173,34 +176,40 @@ def _closest(
             if far[top] >= best:
                 continue
             node = nodes[top]
-            if node < 0:
-                x, y, z, _ = _place(px, py, pz, corners, -1 - node)
-                d = x * x + y * y + z * z
-                if d < best:
-                    best, name = d, -1 - node
-                continue
             for c in range(WIDTH):
                 x = max(max(boxes[node, 0, c] - px, px - boxes[node, 3, c]), 0.0)
                 y = max(max(boxes[node, 1, c] - py, py - boxes[node, 4, c]), 0.0)
                 z = max(max(boxes[node, 2, c] - pz, pz - boxes[node, 5, c]), 0.0)
                 ahead[c] = x * x + y * y + z * z
             first, bottom = child[node], top
+            if first < 0:
+                for c in range(WIDTH):
+                    if ahead[c] < best:
+                        x, y, z, _ = _place(px, py, pz, corners, c - 1 - first)
+                        if x * x + y * y + z * z < best:
+                            best, name = x * x + y * y + z * z, c - 1 - first
+                continue
             for c in range(WIDTH):
                 if ahead[c] < best:  # the nearest goes on top
                     i = top
                     while i > bottom and far[i - 1] < ahead[c]:
                         far[i], nodes[i] = far[i - 1], nodes[i - 1]
                         i -= 1
-                    far[i], nodes[i] = ahead[c], first + c if first >= 0 else first - c
+                    far[i], nodes[i] = ahead[c], first + c
                     top += 1
         squared[k], found[k] = best, name
 
 
 @_kernel
-def _behind(points: Floats, corners: Floats, found: Ints, normals: Floats, behind: Bools) -> None:
+def _behind(
+    points: Floats, corners: Floats, found: Ints, normals: Floats, names: Ints, behind: Bools
+) -> None:
     """Whether points (k, 3) are behind the nearest places, which are on triangles `found`."""
     for k in range(len(points)):
-        i = found[k]
-        x, y, z, part = _place(points[k, 0], points[k, 1], points[k, 2], corners, i)
-        n = normals[i, part]
+        t = corners[found[k]]
+        x, y, z, part = _place(points[k, 0], points[k, 1], points[k, 2], corners, found[k])
+        if part == _FACE:
+            n = np.cross(t[1] - t[0], t[2] - t[0])
+        else:
+            n = normals[names[found[k], part]]
         behind[k] = x * n[0] + y * n[1] + z * n[2] < 0
