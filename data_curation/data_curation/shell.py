@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .nearest import Bools
+from .nearest_kernels import Bools
 from .signed import SignedMesh
 from .solids import Floats, Ints
 

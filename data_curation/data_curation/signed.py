@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .nearest import Bools, Nearest
+from .nearest import Nearest
+from .nearest_kernels import Bools
 from .solids import Floats, Ints, crosses, surface_samples
 
 INSIDE = 0.5  # winding number that divides

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import trimesh
 
-from data_curation.nearest import WIDTH, Nearest
+from data_curation.nearest import Nearest
+from data_curation.nearest_kernels import WIDTH
 from data_curation.shell import banded
 from data_curation.signed import SignedMesh
 
