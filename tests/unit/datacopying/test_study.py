@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from datacopying import study, study_text
+from datacopying import often, study, study_text
 from datacopying.excess import flag_rule
 
 RNG = np.random.default_rng(0)
@@ -114,8 +114,50 @@ def test_one_nna_equals_the_matrix(folder: Path) -> None:
 def test_text_shows_every_share(folder: Path) -> None:
     result = {"metrics": {"embeddings": study.of_metric("l2", SHARES, setting(folder))}}
     beside = [{"copies": s, "fd": 1.5, "kid": 0.25} for s in SHARES]
-    lines = study_text.text({**result, "quality": beside})
+    lines = study_text.text({**result, "quality": beside, "often": None})
     rows = [line for line in lines if line.startswith("| embeddings")]
     assert [row.split("|")[2].strip() for row in rows] == ["0%", "10%", "50%"]
     assert all("| 1.5 | 0.25 |" in row for row in rows)
     assert any("300 training, 120 test, 110 held-out shapes, 60 copies" in line for line in lines)
+
+
+def test_how_often_is_told_from_an_even_chance(folder: Path) -> None:
+    """Twenty pairs of near-duplicates among 100; the pool has two copies of each, little moved."""
+    rng = np.random.default_rng(3)
+    train = rng.normal(size=(100, 6))
+    train[20:40] = train[:20] + 1e-3
+    pool = np.repeat(train, 2, axis=0) + rng.normal(scale=1e-5, size=(200, 6))
+    sets = {"test": SETS["test"], "held_out": SETS["held_out"], "copies": pool[:9], "pool": pool}
+    made = folder / "often"
+    (made / "pool").mkdir(parents=True)
+    names = [f"train{i}" for i in range(100)]
+    for side, rows in sets.items():
+        write(made / f"{side}.l2.json", (side, rows), (names, train), 1)
+    write(made / "train.l2.json", ("", train), (names, train), 5)
+    write(made / "among.l2.json", ("copies", pool[:9]), (["x", "y"], train[:2]), 1)
+    rows = [{"id": f"pool{i}", "copied_from": f"train{i // 2}"} for i in range(200)]
+    (made / "pool" / "shapes.json").write_text(json.dumps({"shapes": rows}))
+    even, twins = often.of_metric("l2", study.Setting(made, 20, 0.02, 0, 0))
+    assert len(even["found"]) == 20 and sum(f["p"] < 0.05 for f in even["found"]) <= 4
+    seen = sum(f["p"] < 0.05 for f in twins["found"])
+    assert seen >= 12
+    for row in (even, twins):
+        for planted, found in zip(row["planted"], row["found"], strict=True):
+            total = sum(planted[g]["flagged"] for g in study_text.GROUPS)
+            assert total == 100 and planted["with_near_duplicate"]["shapes"] == 40
+            extra = sum(found[g]["flagged"] for g in study_text.GROUPS) - total
+            assert 0 <= extra <= 8  # honest shapes that are flagged
+            assert (
+                found["with_near_duplicate"]["flagged"] >= planted["with_near_duplicate"]["flagged"]
+            )
+        assert min(row["correlation"]) > 0.9
+        assert {shape["near_duplicates"] for shape in row["shapes"]} == {0, 1}
+        assert sum(shape["planted"] for shape in row["shapes"]) == 100
+    share = [sum(f["with_near_duplicate"]["flagged"] for f in r["planted"]) / 2000
+             for r in (even, twins)]  # fmt: skip
+    assert share == pytest.approx([0.4, 80 / 140], abs=0.05)
+    result = {"metrics": {}, "quality": None, "often": {"l2": [even, twins]}}
+    lines = study_text.text(result)
+    assert lines[-2].startswith("| l2 | even | 40 / 60 | ") and lines[-1].endswith(
+        f"| {seen} of 20 |"
+    )
