@@ -10,10 +10,8 @@ other stages, which skip what stands in the output folder, and prints means over
 FD and KID need --embeddings DIR with train.npz, test.npz, held_out.npz and copies.npz. The copies
 to embed are those of OUTPUT/copies, which a first run without --embeddings makes.
 
-With --pool, a second question: how often was each training shape copied, and does the test show
-whether those with near-duplicates are copied more? Every training shape is copied once by each of
-these disguises into OUTPUT/pool, and generators draw from there with replacement. Embeddings then
-need pool.npz as well.
+The last table asks how often each training shape was copied: the same copies are drawn again and
+again, by an even chance and by one in proportion to 1 + the near-duplicates of their source.
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ DISGUISES = "noise,remesh,decimate,rotate_small,stretch,remove_part"
 SHARES = "0,0.01,0.05,0.1,0.2,0.5"
 SETS = ("train", "test", "held_out", "copies")
 TABLES = {"lfd": "lfd", "cd": "points", "embeddings": "embeddings"}  # of each metric
-LISTED = 100  # neighbours for 1-NNA: enough for one of the mixture to be among them
+LISTED = 25  # neighbours for 1-NNA: enough for one of the mixture to be among them
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,7 +45,6 @@ def parser() -> argparse.ArgumentParser:
     add("--disguise", default=DISGUISES, help=f"comma-separated (default {DISGUISES})")
     add("--strength", type=float, default=1.0, help="of the disguises (default 1)")
     add("--count", type=int, default=160, help="training shapes to disguise (default 160)")
-    add("--pool", metavar="DISGUISES", help="of all training shapes, to copy some often")
     add("--points", type=int, default=1024, help="of a cloud, for cd (default 1024)")
     add("--shares", default=SHARES, help=f"of copies (default {SHARES})")
     add("--repeats", type=int, default=8, metavar="N", help="mixtures a share (default 8)")
@@ -68,9 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ValueError(f"--metrics {', '.join(sorted(unknown))}: expected lfd, cd or both")
     metrics += ["embeddings"] if args.embeddings else []
     shares = [_share(text) for text in args.shares.split(",")]
-    disguise("copies", args)
-    if args.pool:
-        disguise("pool", args)
+    disguise(args)
     for metric in metrics:
         retrieve(metric, args)
     from datacopying import often, study, study_text
@@ -79,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     result = {
         "metrics": {metric: study.of_metric(metric, shares, setting) for metric in metrics},
         "quality": [quality(share, args) for share in shares] if args.embeddings else None,
-        "often": {m: often.of_metric(m, setting) for m in metrics} if args.pool else None,
+        "often": {metric: often.of_metric(metric, setting) for metric in metrics},
     }
     write(result, args)
     print(json.dumps(result, indent=1) if args.json else "\n".join(study_text.text(result)))
@@ -93,23 +88,20 @@ def _share(text: str) -> float:
     return value
 
 
-def disguise(name: str, args: argparse.Namespace) -> None:
-    """`copies`: `--count` training shapes, each disguised in one way; `pool`: all, in every way."""
-    how: tuple[Any, ...] = ("--disguise", args.pool)
-    if name == "copies":
-        how = ("--disguise", args.disguise, "--pick", "one", "--count", args.count)
-    more = (*how, "--strength", args.strength, "--neutral-ids", "--seed", args.seed)
-    where = ("--input", args.train, "--output", args.output / name, "--workers", args.workers)
-    _run(args, "data_curation/disguise_shapes.py", *where, *more)
+def disguise(args: argparse.Namespace) -> None:
+    """Copies of `--count` training shapes, each disguised in one way."""
+    how = ("--disguise", args.disguise, "--pick", "one", "--strength", args.strength)
+    more = (*how, "--count", args.count, "--neutral-ids")
+    where = ("--input", args.train, "--output", args.output / "copies")
+    _run(args, "data_curation/disguise_shapes.py", *where, *more, "--seed", args.seed)
 
 
 def retrieve(metric: str, args: argparse.Namespace) -> None:
     """Descriptors of the four sets, and the neighbours that the study needs."""
-    made = [*SETS, "pool"] if args.pool else list(SETS)
-    tables = {name: _table(metric, name, args) for name in made}
+    tables = {name: _table(metric, name, args) for name in SETS}
     among = [tables[name] for name in SETS[1:]]
     jobs: list[tuple[str, list[Path], list[Path], int, tuple[str, ...]]]
-    jobs = [(name, [tables[name]], [tables["train"]], 1, ()) for name in made[1:]]
+    jobs = [(name, [tables[name]], [tables["train"]], 1, ()) for name in SETS[1:]]
     jobs += [("train", [tables["train"]], [tables["train"]], 5, ("--exclude-self",))]
     jobs += [("among", among, among, LISTED, ("--exclude-self",))]
     name_there = {"embeddings": "l2"}.get(metric, metric)
@@ -136,8 +128,7 @@ def _table(metric: str, name: str, args: argparse.Namespace) -> Path:
 
 
 def _meshes(name: str, args: argparse.Namespace) -> Path:
-    made = args.output / name / "shapes.json"
-    return made if name in ("copies", "pool") else Path(getattr(args, name))
+    return args.output / "copies" / "shapes.json" if name == "copies" else getattr(args, name)
 
 
 def _run(args: argparse.Namespace, script: str, *words: Any) -> str:
@@ -195,7 +186,6 @@ def write(result: dict[str, Any], args: argparse.Namespace) -> None:
         "metrics",
         "disguise",
         "strength",
-        "pool",
         "count",
         "points",
         "shares",

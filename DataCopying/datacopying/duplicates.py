@@ -47,11 +47,15 @@ def by_duplication(
 
 
 def _p_more(counts: Array, twin: Any, seed: int) -> float:
-    """Permutation p of the sum of `counts` over `twin`; with the total fixed, also of the mean."""
-    rng, want = np.random.default_rng(seed), counts[twin].sum()
-    size = int(twin.sum())
-    least = sum(rng.permutation(counts)[:size].sum() >= want for _ in range(DRAWS))
-    return float((1 + least) / (1 + DRAWS))
+    """Permutation p of the sum of `counts` over `twin`; with the total fixed, also of the mean.
+
+    How many shapes of each count fall into a group of this size is multivariate hypergeometric.
+    """
+    values, shapes = np.unique(counts, return_counts=True)
+    rng = np.random.default_rng(seed)
+    drawn = rng.multivariate_hypergeometric(shapes, int(twin.sum()), DRAWS, method="marginals")
+    more = (drawn @ values >= counts[twin].sum()).sum()
+    return float((1 + more) / (1 + DRAWS))
 
 
 def sentence(found: Row, quantity: str = "flagged copies") -> str:

@@ -1,9 +1,9 @@
 """How often training shapes were copied, and whether that is seen, when the truth is known.
 
 Duplicated training samples are memorised more often than others (Carlini et al., ICLR 2023;
-Somepalli et al., NeurIPS 2023). Two generators stand for this: one copies every training shape with
-the same chance, one in proportion to 1 + its near-duplicates. Both copy with replacement, as many
-times as there are training shapes.
+Somepalli et al., NeurIPS 2023). Two generators stand for this. Both repeat the planted copies,
+drawn with replacement as often as there are copies: all with the same chance, or in proportion to
+1 + the near-duplicates of the source.
 """
 
 from __future__ import annotations
@@ -15,73 +15,78 @@ import numpy as np
 
 from .duplicates import by_duplication
 from .excess import Rule
-from .study import SIDES, Measured, Row, Setting, copied_from, read_measured, rule_of, source_of
+from .study import Measured, Row, Setting, copied_from, read_measured, rule_of, source_of
 from .zu import Array
 
 
 def of_metric(metric: str, setting: Setting) -> list[Row]:
-    """`how_often` of the copies in the folder `pool`, by one metric."""
-    measured = read_measured(setting.folder, metric, (*SIDES, "pool"))
-    rule = rule_of(measured, setting)
-    return how_often(measured, copied_from(setting.folder / "pool"), rule, setting)
+    """`how_often` of the retrieval results in the folder, by one metric."""
+    measured = read_measured(setting.folder, metric)
+    sources = copied_from(setting.folder / "copies")
+    return how_often(measured, sources, rule_of(measured, setting), setting)
 
 
 def how_often(
-    measured: Measured, pool: Mapping[str, str], rule: Rule, setting: Setting
+    measured: Measured, sources: Mapping[str, str], rule: Rule, setting: Setting
 ) -> list[Row]:
     """A row for each generator; lists have an entry for every repeat.
 
     Args:
-        measured: `nearest["pool"]` holds the copies to draw from, some of every training shape.
-        pool:     id of a copy -> training shape it was made of.
+        sources: id of a copy -> training shape it was made of.
 
     Returns:
-        `planted` and `found`: copies by `by_duplication`; `correlation`: rank correlation of the
-        planted and found counts of the training shapes; `shapes`: the counts of the first set.
+        `planted` and `found`: copies by `by_duplication`; `correlation`: of planted and found
+        counts, by rank; `shapes`: the counts of the first set, of shapes that were or seem copied.
     """
     twins = {
-        name: sum(d < rule.threshold for d in measured.twins[name].values())
-        for name in measured.own
+        name: sum(d < rule.threshold for d in found.values())
+        for name, found in measured.twins.items()
     }
-    each = Counter(pool.values())
     rows = []
     for generator in ("even", "near-duplicates"):
         extra = generator == "near-duplicates"
-        chance = np.array([(1 + extra * twins[name]) / each[name] for name in pool.values()])
-        sets = [_counts(measured, pool, chance, rule, [setting.seed, i])
+        chance = np.array([1.0 + extra * twins[name] for name in sources.values()])
+        sets = [_counts(measured, sources, chance, rule, [setting.seed, i])
                 for i in range(setting.repeats)]  # fmt: skip
-        planted, found = (
-            [by_duplication(both[k], measured.own, rule.threshold, setting.seed) for both in sets]
-            for k in (0, 1)
-        )
-        first = [
-            {"id": n, "near_duplicates": twins[n], "planted": sets[0][0][n], "found": sets[0][1][n]}
-            for n in sorted(measured.own)
+        split = [
+            [by_duplication(counts, measured.own, rule.threshold, setting.seed) for counts in both]
+            for both in sets
         ]
-        correlation = [_correlation(*both, measured) for both in sets]
-        rows.append({"generator": generator, "planted": planted, "found": found,
-                     "correlation": correlation, "shapes": first})  # fmt: skip
+        rows.append({
+            "generator": generator,
+            "planted": [planted for planted, _ in split],
+            "found": [found for _, found in split],
+            "correlation": [_correlation(*both, sources) for both in sets],
+            "shapes": [
+                {"id": n, "near_duplicates": twins[n], "planted": sets[0][0][n],
+                 "found": sets[0][1][n]}
+                for n in sorted({*sources.values(), *sets[0][1]})
+            ],
+        })  # fmt: skip
     return rows
 
 
 def _counts(
-    measured: Measured, pool: Mapping[str, str], chance: Array, rule: Rule, seed: list[int]
+    measured: Measured, sources: Mapping[str, str], chance: Array, rule: Rule, seed: list[int]
 ) -> tuple[Counter[str], Counter[str]]:
     """Planted and found copies of the training shapes in one set with all held-out shapes."""
-    names = list(pool)
-    rng = np.random.default_rng(seed)
-    drawn = [names[i] for i in rng.choice(len(names), len(measured.own), p=chance / chance.sum())]
-    queries = [measured.nearest["pool"][name] for name in drawn]
+    names, rng = list(sources), np.random.default_rng(seed)
+    drawn = [names[i] for i in rng.choice(len(names), len(names), p=chance / chance.sum())]
+    queries = [measured.nearest["copies"][name] for name in drawn]
     queries += measured.nearest["held_out"].values()
     found = Counter(source_of(query) for query in queries if query.distance < rule.threshold)
-    return Counter(pool[name] for name in drawn), found
+    return Counter(sources[name] for name in drawn), found
 
 
-def _correlation(planted: Counter[str], found: Counter[str], measured: Measured) -> float | None:
-    """Spearman's, over all training shapes; None when nothing was found."""
+def _correlation(
+    planted: Counter[str], found: Counter[str], sources: Mapping[str, str]
+) -> float | None:
+    """Spearman's, over all shapes that were or seem copied; None when nothing was found."""
     from scipy.stats import spearmanr
 
     if not found:
         return None
-    counts = [[side[name] for name in measured.own] for side in (planted, found)]
-    return float(spearmanr(*counts).statistic)
+    shapes = {*sources.values(), *found}
+    return float(
+        spearmanr(*([side[name] for name in shapes] for side in (planted, found))).statistic
+    )

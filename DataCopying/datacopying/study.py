@@ -29,7 +29,7 @@ class Measured:
     """Distances of one metric.
 
     Args:
-        nearest: nearest training shape of every shape, by set (`SIDES`, or `pool`) and id.
+        nearest: nearest training shape of every shape, by set (`SIDES`) and id.
         own:     training id -> distance to its nearest other training shape.
         twins:   training id -> training shapes in its list of neighbours, with distances.
         among:   id -> neighbours among the shapes of all three sets, nearest first.
@@ -98,11 +98,11 @@ def _row(measured: Measured, share: float, setting: Setting) -> Row:
     return {"copies": share, **counts, **mean_row([measure(measured, m, *how) for m in mixed])}
 
 
-def read_measured(folder: Path, metric: str, sides: Sequence[str] = SIDES) -> Measured:
+def read_measured(folder: Path, metric: str) -> Measured:
     """Read the retrieval results of one metric. ValueError as in `read_retrieval`."""
     nearest = {
         side: {q.id: q for q in read_retrieval(folder / f"{side}.{metric}.json").queries}
-        for side in sides
+        for side in SIDES
     }
     train = neighbours(folder / f"train.{metric}.json")
     return Measured(

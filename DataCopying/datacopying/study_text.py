@@ -23,7 +23,7 @@ def text(result: Row) -> list[str]:
         lines += [_line(metric, r, q) for r, q in zip(found["rows"], beside, strict=True)]
     for metric, found in result["metrics"].items():
         lines += ["", *_sources(metric, found)]
-    return lines + (_often(result["often"]) if result["often"] else [])
+    return lines + _often(result["often"])
 
 
 def _often(found: Row) -> list[str]:

@@ -114,7 +114,7 @@ def test_one_nna_equals_the_matrix(folder: Path) -> None:
 def test_text_shows_every_share(folder: Path) -> None:
     result = {"metrics": {"embeddings": study.of_metric("l2", SHARES, setting(folder))}}
     beside = [{"copies": s, "fd": 1.5, "kid": 0.25} for s in SHARES]
-    lines = study_text.text({**result, "quality": beside, "often": None})
+    lines = study_text.text({**result, "quality": beside, "often": {}})
     rows = [line for line in lines if line.startswith("| embeddings")]
     assert [row.split("|")[2].strip() for row in rows] == ["0%", "10%", "50%"]
     assert all("| 1.5 | 0.25 |" in row for row in rows)
@@ -122,42 +122,37 @@ def test_text_shows_every_share(folder: Path) -> None:
 
 
 def test_how_often_is_told_from_an_even_chance(folder: Path) -> None:
-    """Twenty pairs of near-duplicates among 100; the pool has two copies of each, little moved."""
+    """Thirty pairs of near-duplicates among 100 shapes, a copy of each shape, little moved."""
     rng = np.random.default_rng(3)
     train = rng.normal(size=(100, 6))
-    train[20:40] = train[:20] + 1e-3
-    pool = np.repeat(train, 2, axis=0) + rng.normal(scale=1e-5, size=(200, 6))
-    sets = {"test": SETS["test"], "held_out": SETS["held_out"], "copies": pool[:9], "pool": pool}
+    train[30:60] = train[:30] + 1e-3
+    copies = train + rng.normal(scale=1e-5, size=train.shape)
     made = folder / "often"
-    (made / "pool").mkdir(parents=True)
+    (made / "copies").mkdir(parents=True)
     names = [f"train{i}" for i in range(100)]
-    for side, rows in sets.items():
+    for side, rows in {**SETS, "copies": copies}.items():
         write(made / f"{side}.l2.json", (side, rows), (names, train), 1)
     write(made / "train.l2.json", ("", train), (names, train), 5)
-    write(made / "among.l2.json", ("copies", pool[:9]), (["x", "y"], train[:2]), 1)
-    rows = [{"id": f"pool{i}", "copied_from": f"train{i // 2}"} for i in range(200)]
-    (made / "pool" / "shapes.json").write_text(json.dumps({"shapes": rows}))
+    write(made / "among.l2.json", ("copies", copies[:1]), (["x"], train[:1]), 1)
+    entries = [{"id": f"copies{i}", "copied_from": f"train{i}"} for i in range(100)]
+    (made / "copies" / "shapes.json").write_text(json.dumps({"shapes": entries}))
+
     even, twins = often.of_metric("l2", study.Setting(made, 20, 0.02, 0, 0))
-    assert len(even["found"]) == 20 and sum(f["p"] < 0.05 for f in even["found"]) <= 4
-    seen = sum(f["p"] < 0.05 for f in twins["found"])
-    assert seen >= 12
-    for row in (even, twins):
-        for planted, found in zip(row["planted"], row["found"], strict=True):
-            total = sum(planted[g]["flagged"] for g in study_text.GROUPS)
-            assert total == 100 and planted["with_near_duplicate"]["shapes"] == 40
-            extra = sum(found[g]["flagged"] for g in study_text.GROUPS) - total
-            assert 0 <= extra <= 8  # honest shapes that are flagged
-            assert (
-                found["with_near_duplicate"]["flagged"] >= planted["with_near_duplicate"]["flagged"]
-            )
+    small = [sum(f["p"] < 0.05 for f in row["found"]) for row in (even, twins)]
+    assert small[0] <= 4 and small[1] >= 12
+    for row, extra in ((even, 0), (twins, 1)):
+        totals = {g: [sum(s[g]["flagged"] for s in row[key]) for key in ("planted", "found")]
+                  for g in study_text.GROUPS}  # fmt: skip
+        assert sum(planted for planted, _ in totals.values()) == 20 * 100
+        # honest shapes may be flagged as well
+        assert all(planted <= found < planted + 20 * 8 for planted, found in totals.values())
+        chance = {s["id"]: 1 + extra * s["near_duplicates"] for s in row["shapes"]}
+        paired = {s["id"] for s in row["shapes"] if s["near_duplicates"]}
+        assert paired >= set(names[:60])
+        want = sum(chance[name] for name in paired) / sum(chance.values())
+        assert totals["with_near_duplicate"][0] / 2000 == pytest.approx(want, abs=0.03)
         assert min(row["correlation"]) > 0.9
-        assert {shape["near_duplicates"] for shape in row["shapes"]} == {0, 1}
         assert sum(shape["planted"] for shape in row["shapes"]) == 100
-    share = [sum(f["with_near_duplicate"]["flagged"] for f in r["planted"]) / 2000
-             for r in (even, twins)]  # fmt: skip
-    assert share == pytest.approx([0.4, 80 / 140], abs=0.05)
-    result = {"metrics": {}, "quality": None, "often": {"l2": [even, twins]}}
-    lines = study_text.text(result)
-    assert lines[-2].startswith("| l2 | even | 40 / 60 | ") and lines[-1].endswith(
-        f"| {seen} of 20 |"
-    )
+    lines = study_text.text({"metrics": {}, "quality": None, "often": {"l2": [even, twins]}})
+    assert lines[-2].startswith(f"| l2 | even | {len(paired)} / {100 - len(paired)} | ")
+    assert lines[-1].endswith(f"| {small[1]} of 20 |")
