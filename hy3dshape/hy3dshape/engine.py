@@ -53,6 +53,8 @@ def make_accelerator(
     )
     if made.mixed_precision == "fp16" and made.device.type == "cpu":
         raise ValueError("--amp_type 16 needs a GPU; on the CPU use --amp_type bf16")
+    if made.state.deepspeed_plugin is None and (options.deepspeed or options.deepspeed2):
+        raise ValueError("--deepspeed: Accelerate does not use it under --device cpu")
     if sharding is not None:
         # Accelerate turns it on for GPUs alone; torch shards over CPU processes as well
         PartialState._shared_state["distributed_type"] = DistributedType.FSDP

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from accelerate.utils import is_deepspeed_available
 from e2e.running import run, start
 from unit.hy3dshape import tiny_training as tiny
 from unit.hy3dshape.tiny_training import numbers, same, weights
@@ -69,15 +70,18 @@ def test_two_processes_are_one_with_two_micro_batches(script: str, tmp_path: Pat
     assert "unused parameters" not in two.err
 
 
-def test_spread_weights_go_on_and_are_those_of_one_process(tmp_path: Path) -> None:
-    """FSDP with averaged weights, a callback that samples on the first process, and a stop."""
+@pytest.mark.parametrize("engine", ["--fsdp", "--deepspeed", "--deepspeed2"])
+def test_spread_training_goes_on_and_is_that_of_one_process(engine: str, tmp_path: Path) -> None:
+    """With averaged weights, a callback that samples on the first process, and a stop."""
+    if "deepspeed" in engine and not is_deepspeed_available():
+        pytest.skip("deepspeed is not installed (see hy3dshape/README.md)")
     path = tiny.denoiser(tmp_path, ema_config={"ema_decay": 0.9})
     place = "hy3dshape.utils.trainings.mesh_log_callback.ConditionalMeshLogger"
     meshes = f"{{target: {place}, params: {{step_frequency: 2, octree_depth: 3}}}}"
-    engines = {"spread": ("-ng", 2, "--fsdp"), "one": ("-u", 2)}
-    for name, engine in engines.items():
+    engines = {"spread": ("-ng", 2, engine), "one": ("-u", 2)}
+    for name, how in engines.items():
         for steps in (3, 6):
-            words = flags(path, tmp_path / name, *engine, "-st", steps, "--ckpt_path", "auto")
+            words = flags(path, tmp_path / name, *how, "-st", steps, "--ckpt_path", "auto")
             ended = run("main.py", *words, "--set", f"callbacks.m={meshes}")
             assert ended.code == 0, ended.err
     for log in ("train/total_loss", "val/total_loss"):
