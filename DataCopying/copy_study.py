@@ -9,6 +9,9 @@ other stages, which skip what stands in the output folder, and prints means over
 
 FD and KID need --embeddings DIR with train.npz, test.npz, held_out.npz and copies.npz. The copies
 to embed are those of OUTPUT/copies, which a first run without --embeddings makes.
+
+The last table asks how often each training shape was copied: the same copies are drawn again and
+again, by an even chance and by one in proportion to 1 + the near-duplicates of their source.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ DISGUISES = "noise,remesh,decimate,rotate_small,stretch,remove_part"
 SHARES = "0,0.01,0.05,0.1,0.2,0.5"
 SETS = ("train", "test", "held_out", "copies")
 TABLES = {"lfd": "lfd", "cd": "points", "embeddings": "embeddings"}  # of each metric
-LISTED = 100  # neighbours for 1-NNA: enough for one of the mixture to be among them
+LISTED = 25  # neighbours for 1-NNA: enough for one of the mixture to be among them
 
 
 def parser() -> argparse.ArgumentParser:
@@ -65,12 +68,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     disguise(args)
     for metric in metrics:
         retrieve(metric, args)
-    from datacopying import study, study_text
+    from datacopying import often, study, study_text
 
     setting = study.Setting(args.output, args.repeats, args.quantile, args.bootstrap, args.seed)
     result = {
         "metrics": {metric: study.of_metric(metric, shares, setting) for metric in metrics},
         "quality": [quality(share, args) for share in shares] if args.embeddings else None,
+        "often": {metric: often.of_metric(metric, setting) for metric in metrics},
     }
     write(result, args)
     print(json.dumps(result, indent=1) if args.json else "\n".join(study_text.text(result)))

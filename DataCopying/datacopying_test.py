@@ -37,6 +37,8 @@ def parser() -> argparse.ArgumentParser:
     add("--confidence", _share, "of the intervals (default 0.95)", metavar="C", default=0.95)
     said = "shape lists (shapes.json) that give the categories of the shapes"
     add("--categories", Path, said, metavar="SHAPES", nargs="+", default=[])
+    said = "neighbours of the training shapes among themselves: are duplicated ones copied more?"
+    add("--train-neighbours", Path, said, metavar="FILE")
     for side in EMBEDDINGS:
         add(f"--{side}-embeddings", Path, "for C_T; give all three", metavar="NPZ")
     said = "cells of C_T: K by k-means on the training rows, or the categories (default 3)"
@@ -118,6 +120,7 @@ def audit(args: argparse.Namespace) -> dict[str, Any]:
         "differences": differences,
     }
     result["verdict"]["warnings"] += [f"inputs do not belong together: {d}" for d in differences]
+    result["duplicates"] = duplication(args, result) if args.train_neighbours else None
     result["c_t"] = cell_statistic(args) if args.gen_embeddings else None
     result["notes"] = notes(result)
     return result
@@ -132,6 +135,27 @@ def _input(retrieval: Any) -> dict[str, Any]:
         "used": len(retrieval.queries),
         "dropped": [{"id": name, "reason": reason} for name, reason in retrieval.dropped],
     }
+
+
+def duplication(args: argparse.Namespace, result: dict[str, Any]) -> dict[str, Any]:
+    """Flags of training shapes with and without a near-duplicate; the distance in their rows."""
+    from datacopying import records
+    from datacopying.duplicates import by_duplication
+    from datacopying.samples import finite
+
+    found = records.read_retrieval(args.train_neighbours, args.missing)
+    own = {query.id: query.distance for query in found.queries}
+    if itself := [query.id for query in found.queries if query.nearest_id == query.id]:
+        raise ValueError(
+            f"{args.train_neighbours}: {itself[0]!r} is its own neighbour ({len(itself)} of "
+            f"{len(own)} are); run retrieve.py with --exclude-self"
+        )
+    charged = {row["id"]: row["flagged"] for row in result["training_shapes"]}
+    threshold = result["excess"]["threshold"]
+    made = by_duplication(charged, own, float("inf") if threshold is None else threshold, args.seed)
+    for row in result["training_shapes"]:
+        row["nearest_training"] = finite(own[row["id"]])
+    return made
 
 
 def cell_statistic(args: argparse.Namespace) -> dict[str, Any]:
@@ -169,6 +193,7 @@ def cell_statistic(args: argparse.Namespace) -> dict[str, Any]:
 def write(args: argparse.Namespace, result: dict[str, Any]) -> None:
     """Result, per-sample table and run record."""
     inputs = [args.gen, args.test, *args.categories]
+    inputs += [args.train_neighbours] if args.train_neighbours else []
     inputs += [p for side in EMBEDDINGS if (p := getattr(args, f"{side}_embeddings"))]
     files.write_text(args.csv or args.output.with_suffix(".csv"), _csv(result))
     files.write_json(args.output, result)

@@ -1,8 +1,8 @@
 """CPU time of `prepare_sdf.py` for each shape, at the sample counts of the paper by default.
 
 Shapes are made by make_shapes.py, or those of --input (folder or shapes.json; every --every'th).
-Reading the mesh, its sign, all distances and writing the file count; imports do not. A shape that
-fails is told and left out.
+Reading the mesh, its sign, all distances and writing the file count; imports and the compilation of
+kernels, which is done once, do not. A shape that fails is told and left out.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ sys.path[:0] = [str(ROOT / "data_curation")]
 
 import prepare_sdf  # noqa: E402
 from data_curation.meshes import Item, list_meshes  # noqa: E402
+from data_curation.nearest import Nearest  # noqa: E402
 from data_curation.sdf import Job, Settings, prepare  # noqa: E402
 from data_curation.upright import Turns  # noqa: E402
 
@@ -40,6 +41,7 @@ def settings(flags: list[str]) -> Settings:
 
 def measure(items: list[Item], turns: Turns, how: Settings, folder: Path) -> dict[str, float]:
     """Seconds of CPU time of each shape, by id and method; failures go to stderr."""
+    Nearest(np.eye(3), np.arange(3)[None]).signed(np.eye(3))  # compiles
     found = {}
     for item in items:
         started = time.process_time()

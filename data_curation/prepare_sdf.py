@@ -129,7 +129,7 @@ def _finish(
     raw = sum(row["method"] == "raw" for row in rows)
     counts = {"shapes": len(rows), "raw": raw, "watertight": len(rows) - raw,
               "suspicious": len(doubtful), "reused": reused, "failed": len(failures)}  # fmt: skip
-    packages = ("numpy", "scipy", "libigl", "scikit-image", "trimesh")
+    packages = ("numpy", "numba", "scipy", "libigl", "scikit-image", "trimesh")
     files.write_run(index, asdict(settings), counts, packages=packages)
     print(f"{index}:", ", ".join(f"{number} {name}" for name, number in counts.items()))
     if failures:

@@ -2,7 +2,7 @@
 # Audit a generator: does it copy its training shapes, which samples are copies, how sure can we be?
 #
 #   bash scripts/evaluate.sh --generated DIR --train DIR --test DIR --output DIR
-#        [--workers N] [--pairs N] [--up file|y|z] [--title TEXT] [--overwrite]
+#        [--workers N] [--pairs N] [--up file|y|z] [--title TEXT] [--overwrite] [--duplicates]
 #        [--encoder NAME | --embeddings DIR]
 #
 # Each set is a folder of meshes, a shapes.json or a text list of paths. Writes to the output folder
@@ -10,17 +10,21 @@
 # and report.html. What is done is skipped, so a killed run goes on where it was. Embeddings of the
 # three sets by an encoder of fpd_eval/embed.py (default pointnet; none: without), or those of a folder
 # (train.npz, test.npz, generated.npz), add C_T and, as quality.json and in the report, the Frechet
-# distance and its relatives. Exit 3: done, but some meshes failed (see the failures.json files).
+# distance and its relatives. With --duplicates the training shapes are searched among themselves, to
+# tell whether those with near-duplicates are copied more. Exit 3: done, but some meshes failed (see
+# the failures.json files).
 set -euo pipefail
 
 usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}" >&2; exit 2; }
 fail() { echo "evaluate.sh: $1" >&2; exit 2; }
 
-generated='' train='' test='' output='' embeddings='' encoder=pointnet title='' pairs=24 up=file overwrite=()
+generated='' train='' test='' output='' embeddings='' encoder=pointnet title='' pairs=24 up=file
+overwrite=() duplicates=''
 workers=$(nproc)
 while [ $# -gt 0 ]; do
   case $1 in
     --overwrite) overwrite=(--overwrite); shift; continue ;;
+    --duplicates) duplicates=1; shift; continue ;;
     -h | --help) usage ;;
   esac
   [ $# -ge 2 ] || fail "$1 needs a value"
@@ -62,6 +66,11 @@ for name in test generated; do
 done
 
 options=()
+if [ -n "$duplicates" ]; then
+  step python retrieval/retrieve.py --query "$output/train.lfd.npz" --database "$output/train.lfd.npz" \
+    --exclude-self --workers "$workers" --output "$output/train.neighbours.json" "${overwrite[@]}"
+  options+=(--train-neighbours "$output/train.neighbours.json")
+fi
 lists=()
 for name in train test generated; do
   list=${!name}

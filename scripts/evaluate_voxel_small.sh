@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # How good the small voxel model is, and whether it copies: 20 samples of each kind by the weights
-# that ship, and as many by a denoiser that the same recipe trains on 20 made shapes of each kind,
-# with as many steps. Both are evaluated and audited against their training shapes. Held-out shapes
+# that ship, and as many by a denoiser that the same recipe trains on 100 made shapes with as many
+# steps. Both are evaluated and audited against their training shapes. Held-out shapes
 # go through the autoencoder first, so that they are as smooth as samples.
 #   bash scripts/evaluate_voxel_small.sh [OUTPUT of train_voxel_small.sh, default runs/voxel_small]
 set -euo pipefail
@@ -16,7 +16,7 @@ python voxel_ldm/load_data.py --input "$output"/split/furniture/{val,test}.json 
   --output "$output/furniture_grids" --workers "$workers" >&2
 python voxel_ldm/reconstruct.py --input "$output"/furniture_grids/*.npz
 
-python voxel_ldm/load_data.py --input "$output"/split/made/{train,val}.json --mode solid --limit 20 \
+python voxel_ldm/load_data.py --input "$output"/split/made/{train_100,val}.json --mode solid \
   --output "$output/few/grids" --workers "$workers" >&2
 python voxel_ldm/train_n.py -c voxel_ldm/configs/small.yaml --num_epochs 131 --dataset_path "$output/few/grids" \
   --use_cfg --ae_ckpt_path $small/autoencoder.safetensors --output "$output/few/denoiser" --device cpu >&2

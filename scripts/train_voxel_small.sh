@@ -18,12 +18,12 @@ words=(chair=chair,armchair table=table,desk sofa=sofa,couch bed=bed lamp=lamp)
 python data_curation/fetch_furniture.py --output "$output/furniture" "${source[@]}"
 python data_curation/make_shapes.py --output "$output/made" --count 1260 --seed 7 --workers "$workers" \
   --families chair,armchair,table,sofa,bed,floor_lamp
-declare -A ratios=([made]=0.8,0.04,0.16 [furniture]=0.8,0.1,0.1)
+declare -A ratios=([made]="0.8,0.04,0.16 --sizes 100" [furniture]=0.8,0.1,0.1)
 for name in made furniture; do
   python data_curation/list_shapes.py --input "$output/$name/shapes.json" --output "$output/$name.kinds.json" \
     --category-words "${words[@]}"
   python data_curation/split_dataset.py --input "$output/$name.kinds.json" --output "$output/split/$name" \
-    --ratios "${ratios[$name]}"
+    --ratios ${ratios[$name]}
 done
 python voxel_ldm/load_data.py --input "$output"/split/{made,furniture}/{train,val,test}.json --mode solid \
   --output "$output/grids" --workers "$workers"

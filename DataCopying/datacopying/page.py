@@ -8,6 +8,7 @@ from string import Template
 from typing import Any
 
 from . import galleries, plots, quality
+from .duplicates import sentence
 from .fragments import (
     card,
     chance,
@@ -60,6 +61,7 @@ def page(
         "held_out": galleries.held_out(chosen, views),
         "typical": galleries.typical(chosen, views),
         "copied": galleries.copied(chosen, views),
+        "duplicates": _duplicates(result),
         "categories": _categories(result),
         "cells": _cells(result),
         "quality": quality.section(measured),
@@ -221,6 +223,11 @@ def _category(row: Row) -> list[str]:
         p,
         f"<b>{q}</b>" if small else q,
     ]
+
+
+def _duplicates(result: Row) -> str:
+    found = result.get("duplicates")
+    return f"<p>{esc(sentence(found))}.</p>" if found else ""
 
 
 def _cells(result: Row) -> str:

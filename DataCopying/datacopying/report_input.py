@@ -123,6 +123,7 @@ _ROWS: dict[str, dict[str, str]] = {
     },
 }
 _C_T = {"c_t": "a number or null", "tau": "a number from 0", "cells_from": "text"}
+_CHARGED = {"shapes": _COUNT, "flagged": _COUNT}
 _INPUT = {"path": "text", "sha256": "text", "queries": _SIZE, "used": _SIZE, "dropped": "a list"}
 
 
@@ -143,6 +144,10 @@ def read_result(path: Path) -> Result:
             _demand(path, f"distances.{side}[{place}]", distance, _DISTANCE)
     if result.get("c_t") is not None:
         _check(path, "c_t", result["c_t"], _C_T)
+    if (found := result.get("duplicates")) is not None:
+        _check(path, "duplicates", found, {"p": f"{_SHARE} or null"})
+        for group in ("with_near_duplicate", "without"):
+            _check(path, f"duplicates.{group}", found.get(group), _CHARGED)
     for name, keys in _ROWS.items():
         for place, row in enumerate(_rows(path, result, name)):
             _check(path, f"{name}[{place}]", row, keys)

@@ -153,6 +153,10 @@ def notes(result: Section) -> dict[str, str]:
             found[f"distances.{side}"] = f"{values.count(None)} infinite, ranked last"
     if any(row["distance"] is None for row in result["samples"]):
         found["samples.distance"] = "infinite, ranked last"
+    if result["duplicates"] is None:
+        found["duplicates"] = "no neighbours of the training shapes given"
+    elif result["duplicates"]["p"] is None:
+        found["duplicates.p"] = "nothing is flagged, or all training shapes are alike in this"
     if result["c_t"] is None:
         found["c_t"] = "no embeddings given; `categories` is a per-class Z_U, not C_T"
     elif result["c_t"]["c_t"] is None:

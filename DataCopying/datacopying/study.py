@@ -18,7 +18,7 @@ from .bootstrap import bootstrap, percentile_interval
 from .excess import Rule, flag_rule
 from .files import read_json
 from .records import Query, read_retrieval
-from .zu import Array, compare
+from .zu import compare
 
 SIDES = ("test", "held_out", "copies")
 Row = dict[str, Any]
@@ -68,16 +68,26 @@ class Setting:
 def of_metric(metric: str, shares: Sequence[float], setting: Setting) -> Row:
     """A row of means for each share of copies, and where the copies lead."""
     measured = read_measured(setting.folder, metric)
-    copies = read_json(setting.folder / "copies" / "shapes.json")["shapes"]
-    rule = flag_rule(_distances(measured.nearest["test"]), setting.quantile)
+    rule = rule_of(measured, setting)
     return {
         "rows": [_row(measured, share, setting) for share in shares],
-        "sources": sources(measured, {row["id"]: row["copied_from"] for row in copies}, rule),
+        "sources": sources(measured, copied_from(setting.folder / "copies"), rule),
         "threshold": rule.threshold,
         "false_positive_rate": rule.rate,
         "n": {"train": len(measured.own)}
         | {s: len(found) for s, found in measured.nearest.items()},
     }
+
+
+def rule_of(measured: Measured, setting: Setting) -> Rule:
+    """The flag rule of the test shapes."""
+    distances = [query.distance for query in measured.nearest["test"].values()]
+    return flag_rule(np.array(distances), setting.quantile)
+
+
+def copied_from(folder: Path) -> dict[str, str]:
+    """id of a copy -> training shape it was made of, for a folder of disguise_shapes.py."""
+    return {row["id"]: row["copied_from"] for row in read_json(folder / "shapes.json")["shapes"]}
 
 
 def _row(measured: Measured, share: float, setting: Setting) -> Row:
@@ -152,12 +162,13 @@ def measure(measured: Measured, mixed: Mixture, quantile: float, draws: int, see
         "excess_interval": percentile_interval(drawn.share - rule.rate, 0.95),
         "planted_flagged": int(flagged[: len(mixed.planted)].sum()),
         "honest_flagged": int(flagged[len(mixed.planted) :].sum()),
-        "authpct": 100 * float(np.mean([q.distance > measured.own[_source(q)] for q in found])),
+        "authpct": 100 * float(np.mean([q.distance > measured.own[source_of(q)] for q in found])),
         "one_nna": one_nna(measured.among, mixed.generated, mixed.test),
     }
 
 
-def _source(query: Query) -> str:
+def source_of(query: Query) -> str:
+    """The training shape nearest to a query. ValueError without an id."""
     if query.nearest_id is None:
         raise ValueError(f"{query.id!r}: nearest training shape without an id")
     return query.nearest_id
@@ -191,7 +202,7 @@ def sources(measured: Measured, copied_from: Mapping[str, str], rule: Rule) -> R
     rows: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
     charged: Counter[str] = Counter()
     for query in measured.nearest["copies"].values():
-        source, found = copied_from[query.id], _source(query)
+        source, found = copied_from[query.id], source_of(query)
         twin = measured.twins[source].get(found, np.inf) < rule.threshold
         count = rows[measured.own[source] < rule.threshold]
         count["copies"] += 1
@@ -209,10 +220,6 @@ def sources(measured: Measured, copied_from: Mapping[str, str], rule: Rule) -> R
         "charged_more": len(often),
         "charged_more_with_near_duplicate": sum(measured.own[n] < rule.threshold for n in often),
     }
-
-
-def _distances(queries: Mapping[str, Query]) -> Array:
-    return np.array([query.distance for query in queries.values()])
 
 
 def mean_row(runs: Sequence[Row]) -> Row:

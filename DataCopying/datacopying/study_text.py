@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 Row = dict[str, Any]
+GROUPS = ("with_near_duplicate", "without")
 
 
 def text(result: Row) -> list[str]:
@@ -19,7 +23,47 @@ def text(result: Row) -> list[str]:
         lines += [_line(metric, r, q) for r, q in zip(found["rows"], beside, strict=True)]
     for metric, found in result["metrics"].items():
         lines += ["", *_sources(metric, found)]
+    return lines + _often(result["often"])
+
+
+def _often(found: Row) -> list[str]:
+    """A table of the generators that copy some training shapes again and again."""
+    lines = [
+        "",
+        "| metric | chance of a copy | training shapes with / without near-duplicate "
+        "| planted each | found each | rank correlation | p, planted | p, found "
+        "| p, found < 0.05 |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for metric, rows in found.items():
+        for row in rows:
+            sides = row["planted"], row["found"]
+            shapes = [row["planted"][0][group]["shapes"] for group in GROUPS]
+            cells = [metric, row["generator"], " / ".join(map(str, shapes)), *map(_each, sides)]
+            cells += [_mean(row["correlation"]), *(_median_p(side) for side in sides)]
+            small = sum(run["p"] is not None and run["p"] < 0.05 for run in row["found"])
+            lines.append(f"| {' | '.join(cells)} | {small} of {len(row['found'])} |")
     return lines
+
+
+def _each(sets: Sequence[Row]) -> str:
+    """Copies for each training shape with and without near-duplicate, means over the sets."""
+    both = []
+    for group in GROUPS:
+        shapes = sets[0][group]["shapes"]
+        total = np.mean([found[group]["flagged"] for found in sets])
+        both.append(f"{total / shapes:.2f}" if shapes else "none")
+    return " / ".join(both)
+
+
+def _mean(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{np.mean(known):.2f}" if known else ""
+
+
+def _median_p(sets: Sequence[Row]) -> str:
+    known = [found["p"] for found in sets if found["p"] is not None]
+    return f"{np.median(known):.2g}" if known else ""
 
 
 def _line(metric: str, row: Row, beside: dict[str, float] | None) -> str:

@@ -6,6 +6,8 @@ import csv
 import io
 from typing import Any
 
+from .duplicates import sentence
+
 SHOWN = 5  # rows of a table in the text; all are in the JSON
 
 Section = dict[str, Any]
@@ -40,6 +42,7 @@ def text(result: Section) -> str:
         f"generated, {excess['zero_test']} of {zu['n_test']} test",
         *_samples(result["samples"]),
         *_training(result["training_shapes"]),
+        *_duplicates(result["duplicates"]),
         *_categories(result["categories"]),
         *_cells(result["c_t"]),
         *_left_out(result["inputs"]),
@@ -72,11 +75,21 @@ def _training(rows: list[Section]) -> list[str]:
     often = [row for row in rows if row["flagged"]]
     lines = [
         f"  {row['id']}: nearest to {row['generated']} generated ({row['flagged']} flagged) and "
-        f"{row['held_out']} test shapes"
+        f"{row['held_out']} test shapes{_twin(row)}"
         for row in often[:SHOWN]
     ]
     head = f"their sources  {len(often)} training shapes"
     return [head, *lines, *_more(often)] if often else []
+
+
+def _twin(row: Section) -> str:
+    if "nearest_training" not in row:
+        return ""
+    return f"; {_number(row['nearest_training'])} from another training shape"
+
+
+def _duplicates(section: Section | None) -> list[str]:
+    return [f"duplicates     {sentence(section)}"] if section else []
 
 
 def _more(rows: list[Section]) -> list[str]:

@@ -1,24 +1,24 @@
 """Signed distance to a closed triangle mesh, and how far its sign can be trusted. No I/O.
 
-Distances are exact (libigl, a tree of boxes). A point is inside where the winding number (Jacobson,
-Kavan, Sorkine-Hornung, SIGGRAPH 2013; fast form: Barill et al., SIGGRAPH 2018) is above 1/2 in
-magnitude, so a mesh that is inside out, or drawn around an inner part, is as solid as its twin.
+A point is inside where the winding number (Jacobson, Kavan, Sorkine-Hornung, SIGGRAPH 2013; fast
+form: Barill et al., SIGGRAPH 2018) is above 1/2 in magnitude, so a mesh that is inside out, or
+drawn around an inner part, is as solid as its twin.
 """
 
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .nearest import Nearest
+from .nearest_kernels import Bools
 from .solids import Floats, Ints, crosses, surface_samples
 
-Bools = NDArray[np.bool_]
 INSIDE = 0.5  # winding number that divides
 STEP = 1e-5  # radii from a surface point to the two places beside it
-_CELLS = 1023  # per axis, of the order in which points are asked
 _LONG = 1e4  # length of rays, which keeps hits of small triangles over libigl's epsilon
 
 
@@ -41,21 +41,30 @@ class SignedMesh:
 
     def __init__(self, vertices: Floats, faces: Ints) -> None:
         os.environ.setdefault("IGL_NUM_THREADS", "1")  # processes, not threads, share the cores
-        import igl
-
         if _volume(vertices, faces) < 0:
             faces = faces[:, ::-1]
         self.vertices = np.ascontiguousarray(vertices, np.float64)
         self.faces = np.ascontiguousarray(faces, np.int64)
-        self._tree: Any = igl.AABB()
-        self._tree.init(self.vertices, self.faces)
-        self._winding: Any = igl.FastWindingNumberBVH()
-        self._winding.init(self.vertices, self.faces, 2)
 
-    def distance(self, points: Floats) -> Floats:
-        """(k,) distance of points (k, 3) to the nearest triangle, >= 0."""
-        squared = self._tree.squared_distance(self.vertices, self.faces, points)[0]
-        return np.sqrt(np.maximum(squared, 0))
+    @cached_property
+    def nearest(self) -> Nearest:
+        return Nearest(self.vertices, self.faces)
+
+    @cached_property
+    def _rays(self) -> Any:
+        import igl
+
+        tree = igl.AABB()
+        tree.init(self.vertices, self.faces)
+        return tree
+
+    @cached_property
+    def _winding(self) -> Any:
+        import igl
+
+        tree = igl.FastWindingNumberBVH()
+        tree.init(self.vertices, self.faces, 2)
+        return tree
 
     def inside(self, points: Floats) -> Bools:
         """(k,) whether points (k, 3) are inside."""
@@ -67,12 +76,7 @@ class SignedMesh:
         Signs come from the angle-weighted normal at the nearest place (Baerentzen and Aanaes 2005)
         if that is right at all test points, else from the winding number, some ten times slower.
         """
-        import igl
-
-        asked = np.concatenate([points, trust.points])
-        order = _along_a_curve(asked)
-        kind, signed = igl.SIGNED_DISTANCE_TYPE_PSEUDONORMAL, np.empty(len(asked))
-        signed[order] = igl.signed_distance(asked[order], self.vertices, self.faces, kind)[0]
+        signed = self.nearest.signed(np.concatenate([points, trust.points]))
         signed, tested = signed[: len(points)], signed[len(points) :]
         if np.array_equal(tested < 0, trust.inside):
             return signed
@@ -81,7 +85,7 @@ class SignedMesh:
     def parity(self, points: Floats, directions: Floats) -> Bools:
         """(k,) whether a ray from each point (k, 3) along its direction (k, 3) hits oddly often."""
         long = directions * _LONG
-        hits = self._tree.intersect_ray(self.vertices, self.faces, points, long)
+        hits = self._rays.intersect_ray(self.vertices, self.faces, points, long)
         return np.array([len(found) % 2 == 1 for found in hits])
 
     def trust(self, count: int, rng: np.random.Generator) -> Trust:
@@ -97,17 +101,6 @@ class SignedMesh:
         disagreement = float(np.mean(odd != inside[:count]))
         unturned = float(np.mean(inside[count:-count] == inside[-count:]))
         return Trust(disagreement, unturned, points, inside)
-
-
-def _along_a_curve(points: Floats) -> Ints:
-    """Order of points (k, 3) in which neighbours follow each other: trees answer thrice as fast."""
-    low, high = points.min(axis=0), points.max(axis=0)
-    cells = ((points - low) / max(float((high - low).max()), 1e-30) * _CELLS).astype(np.int64)
-    key = np.zeros(len(points), np.int64)  # bits of x, y, z in turn (Morton)
-    for bit in range(_CELLS.bit_length()):
-        for axis in range(3):
-            key |= (cells[:, axis] >> bit & 1) << (3 * bit + axis)
-    return np.argsort(key, kind="stable")
 
 
 def _volume(vertices: Floats, faces: Ints) -> float:

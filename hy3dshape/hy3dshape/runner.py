@@ -54,6 +54,7 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     add("--init_ckpt", help="start from these weights")
     add("--deepspeed", action="store_true", help="DeepSpeed stage 1")
     add("--deepspeed2", action="store_true", help="DeepSpeed stage 2")
+    add("--fsdp", action="store_true", help="weights, gradients and optimizer spread over devices")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
                         help="another value in the YAML, as model.params.torch_compile=false;"
                         " can be given several times")  # fmt: skip

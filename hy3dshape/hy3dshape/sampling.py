@@ -271,7 +271,7 @@ class Job:
             n = self.numbers
             mesh = pipeline.vae.latents2mesh(
                 latent[None], bounds=n.bounds, resolution=n.resolution, level=n.level,
-                num_chunks=n.num_chunks, decode=n.decode,
+                num_chunks=n.num_chunks, decode=n.decode, min_piece=n.min_piece,
             )[0]  # fmt: skip
         return mesh_files.mesh_bytes(mesh, self.output)
 

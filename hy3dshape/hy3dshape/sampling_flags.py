@@ -79,6 +79,10 @@ def _add_sampling_flags(group: Any) -> None:
         help="the paper's times, or 0 to 1 with no step lost (default released)")  # fmt: skip
     add("--resolution", type=int, help="cells an axis of the grid (default 256)")
     add("--decode", choices=("band", "dense"), help="only near the surface, or all (default band)")
+    add("--level", type=float, help="distance at which the surface lies (default 0)")
+    add("--min_piece", type=float, metavar="SHARE",
+        help="pieces of a smaller share of the faces go; 1: all but the largest"
+             " (default 0.005)")  # fmt: skip
 
 
 def _add_scale_flags(group: Any) -> None:
@@ -144,6 +148,7 @@ class Numbers:
     resolution: int = 256
     bounds: float = 1.01
     level: float = 0.0
+    min_piece: float = 0.005
     num_chunks: int = 50_000
     decode: Literal["band", "dense"] = "band"
 
@@ -155,6 +160,7 @@ class Numbers:
             "guidance_interval": (0 <= low <= high <= 1, "two rising numbers in [0, 1]"),
             "resolution": (4 <= self.resolution <= 1024, "4 to 1024"),
             "bounds": (0 < self.bounds < math.inf, "more than 0"),
+            "min_piece": (0 <= self.min_piece <= 1, "0 to 1"),
             "num_chunks": (self.num_chunks >= 1, "1 or more"),
         }
         for name, (fine, expected) in holds.items():

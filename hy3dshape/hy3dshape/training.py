@@ -1,6 +1,6 @@
 """The training loop: any task, one process or many, with exact resume.
 
-The engine is Hugging Face Accelerate (DDP, DeepSpeed, mixed precision). All randomness is a
+The engine is Hugging Face Accelerate (DDP, FSDP, DeepSpeed, mixed precision). All randomness is a
 function of (seed, micro-batch), so that one process with `update_every` 2 sees the same numbers as
 two processes with 1, and a resumed run the same as one that was never stopped.
 """
@@ -21,7 +21,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from . import checkpoints
-from .engine import is_sharded, make_accelerator
+from .engine import gathered, is_sharded, make_accelerator, prepare, whole
 from .pipelines import evaluating
 from .run_log import RATE, STEP_TIME, Logs, Stats, Window, note_best, require_monitor
 from .training_options import Training
@@ -113,7 +113,7 @@ class Trainer:
         optimizer = task.optimizer(options.learning_rate(data.batch_size))
         self._peaks = [group["lr"] for group in optimizer.param_groups]
         self.step, shards = self._restore(optimizer)
-        self.model, self.optimizer = self.accelerator.prepare(task, optimizer)
+        self.model, self.optimizer = prepare(self.accelerator, task, optimizer)
         if shards is not None:
             self.accelerator.load_state(str(shards))
         self.stats = Stats(self.out, self.step) if self.accelerator.is_main_process else None
@@ -145,7 +145,8 @@ class Trainer:
         factor = self.task.lr_factor(options.steps)
         if self.step == 0:
             first = list(itertools.islice(batches, options.update_every))
-            self.task.begin([self._to_device(b) for b in first], self._mean)
+            with gathered(self.model):
+                self.task.begin([self._to_device(b) for b in first], self._mean)
             batches = itertools.chain(first, batches)
         window = Window()
         bar = tqdm(total=options.steps, initial=self.step, unit="step",
@@ -182,7 +183,8 @@ class Trainer:
             for name, value in {"total_loss": loss, **logs}.items():
                 share = value.detach().float() / self.options.update_every
                 total[name] = total[name] + share if name in total else share
-        self.task.after_step()
+        with gathered(self.model):
+            self.task.after_step()
         return total
 
     def _clip(self) -> None:
@@ -198,7 +200,7 @@ class Trainer:
         """Mean logs over the first `limit_val_batches` batches of validation, {} without any."""
         sums = Window()
         numbers = range(self.rank, self.options.limit_val_batches, self.world)
-        with evaluating(self._module), self.task.ema_scope():
+        with evaluating(self._module), gathered(self.model), self.task.ema_scope():
             for number, batch in zip(
                 numbers, self.data.val_batches(self.rank, self.world), strict=False
             ):
@@ -233,30 +235,32 @@ class Trainer:
 
     def _call_back(self) -> None:
         """Call the callbacks on the first process; their errors are counted, training goes on."""
-        if self.accelerator.is_main_process:
-            for callback in self.callbacks:
+        if not self.callbacks:
+            return
+        with gathered(self.model), evaluating(self._module):
+            for callback in self.callbacks if self.accelerator.is_main_process else ():
                 try:
-                    with evaluating(self._module):
-                        callback(self, self.step)
+                    callback(self, self.step)
                 except Exception:
                     self.callback_errors += 1
                     log.exception("step %d: %s failed", self.step, type(callback).__name__)
-        if self.callbacks:
             self.accelerator.wait_for_everyone()
 
     def save(self) -> None:
         """Write a checkpoint of this step."""
         sharded, folder = is_sharded(self.accelerator), checkpoints.draft(self.out, self.step)
+        weights = whole(self.task.slim_state())
         if self.stats:
             optimizer = None if sharded else {"optimizer": self.optimizer.state_dict()}
             if self.accelerator.scaler is not None and optimizer is not None:
                 optimizer["scaler"] = self.accelerator.scaler.state_dict()
             state = {"step": self.step, "settings": self.settings, "world": self.world}
             state["conditions"] = self._conditions()
-            checkpoints.write(folder, self.task.slim_state(), optimizer, state)
+            checkpoints.write(folder, weights, optimizer, state)
         self.accelerator.wait_for_everyone()
         if sharded:
             self.accelerator.save_state(str(folder / checkpoints.SHARDS))
+            self.accelerator.wait_for_everyone()
         if self.stats:
             final = checkpoints.publish(self.out, self.step)
             note_best(self.stats, self.options.monitor, final)
@@ -281,6 +285,11 @@ class Trainer:
         weights, saved, state = checkpoints.load(folder)
         self._agree(state, folder)
         self.task.load_slim(weights, str(folder))
+        if is_sharded(self.accelerator) is bool(saved):
+            raise ValueError(
+                f"{folder}: go on with the engine that wrote it; --fsdp and --deepspeed keep the"
+                " optimizer in shards, others in one file (--init_ckpt takes the weights alone)"
+            )
         if not saved:
             return int(state["step"]), folder / checkpoints.SHARDS
         optimizer.load_state_dict(saved["optimizer"])

@@ -40,6 +40,7 @@ class Training:
     init_ckpt: str | None = None
     deepspeed: bool = False
     deepspeed2: bool = False
+    fsdp: bool = False
     fast: bool = False
 
     def __post_init__(self) -> None:
@@ -55,6 +56,10 @@ class Training:
             )
         if self.gradient_clip_val is not None and not self.gradient_clip_val >= 0:
             raise ValueError(f"training.gradient_clip_val: {self.gradient_clip_val} is negative")
+        if self.fsdp and (self.deepspeed or self.deepspeed2):
+            raise ValueError("training: fsdp and deepspeed exclude each other")
+        if self.fsdp and self.gradient_clip_val and self.gradient_clip_algorithm == "value":
+            raise ValueError("training.gradient_clip_algorithm: value; under fsdp norm alone works")
 
     def _show(self, name: str) -> str:
         return repr(getattr(self, name))

@@ -5,12 +5,14 @@ A row fails alone: when a batch raises, it is halved until the row is found.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from .answers import parse
 from .validate import LEVELS, Limits, problems
 
+log = logging.getLogger(__name__)
 Images = list[Any]
 Ask = Callable[[Sequence[Images], int], list[str]]
 KEYS = {"phrase": ("noun_phrase", "short"), "sentence": ("medium",), "paragraph": ("long",)}
@@ -55,6 +57,7 @@ class Asker:
             try:
                 loaded.append((job, job.load()))
             except Exception as bad:  # a bad picture is told with its row
+                log.warning("%s: its picture cannot be read", job.uid, exc_info=bad)
                 yield job, _failed(job, f"{type(bad).__name__}: {bad}", 0, "")
         tokens = self.tokens
         for attempt in range(1, self.retries + 1):
@@ -81,6 +84,7 @@ class Asker:
             return [(pair, text, "") for pair, text in zip(loaded, texts, strict=True)]
         except Exception as error:  # whatever the model raised is told with its row
             if len(loaded) == 1:
+                log.warning("%s: the model failed", loaded[0][0].uid, exc_info=error)
                 return [(loaded[0], "", f"{type(error).__name__}: {error}"[:300])]
             half = len(loaded) // 2
             return self._answers(loaded[:half], tokens) + self._answers(loaded[half:], tokens)

@@ -67,3 +67,25 @@ def test_two_processes_are_one_with_two_micro_batches(script: str, tmp_path: Pat
     found, expected = weights(tmp_path / "two", 6), weights(tmp_path / "one", 6)
     assert max(float((found[k] - expected[k]).abs().max()) for k in expected) < 2e-3
     assert "unused parameters" not in two.err
+
+
+def test_spread_weights_go_on_and_are_those_of_one_process(tmp_path: Path) -> None:
+    """FSDP with averaged weights, a callback that samples on the first process, and a stop."""
+    path = tiny.denoiser(tmp_path, ema_config={"ema_decay": 0.9})
+    place = "hy3dshape.utils.trainings.mesh_log_callback.ConditionalMeshLogger"
+    meshes = f"{{target: {place}, params: {{step_frequency: 2, octree_depth: 3}}}}"
+    engines = {"spread": ("-ng", 2, "--fsdp"), "one": ("-u", 2)}
+    for name, engine in engines.items():
+        for steps in (3, 6):
+            words = flags(path, tmp_path / name, *engine, "-st", steps, "--ckpt_path", "auto")
+            ended = run("main.py", *words, "--set", f"callbacks.m={meshes}")
+            assert ended.code == 0, ended.err
+    for log in ("train/total_loss", "val/total_loss"):
+        a, b = (numbers(tmp_path / name, log) for name in engines)
+        assert a == pytest.approx(b, rel=1e-4) and len(a) in (2, 6)
+    found, expected = (weights(tmp_path / name, 6) for name in engines)
+    assert found.keys() == expected.keys() and any("model_ema" in key for key in found)
+    assert max(float((found[k] - expected[k]).abs().max()) for k in expected) < 2e-3
+    other = flags(path, tmp_path / "spread", *engines["one"], "-st", 9, "--ckpt_path", "auto")
+    refused = run("main.py", *other, "--set", f"callbacks.m={meshes}")
+    assert refused.code == 1 and "go on with the engine that wrote it" in refused.err

@@ -267,3 +267,31 @@ def test_the_calibration_table_sees_the_copies(capsys: pytest.CaptureFixture[str
     assert all(abs(row["excess"] - row["copies"]) < 0.02 for row in rows)
     assert calibration.main(["--repeats", "1", "--bootstrap", "9"]) == 0
     assert capsys.readouterr().out.count("\n| ") == len(calibration.SHARES) + 1
+
+
+def test_duplicated_training_shapes_are_copied_more(
+    pair: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The 25 copies lead to t0 to t24, which have near-duplicates; the others have none."""
+    train = tmp_path / "train.json"
+    other = {"model_id": "other", "category_id": ""}
+    rows = {f"t{i}": [{**other, "distance": 1e-6 if i < 25 else 9.0}] for i in range(100)}
+    train.write_text(json.dumps(rows))
+    assert datacopying_test.main([*pair, "--json", "--train-neighbours", str(train)]) == 0
+    result = strict(capsys.readouterr().out)
+    jsonschema.validate(result, SCHEMA)
+    found, flagged = result["duplicates"], result["excess"]["flagged"]
+    groups = found["with_near_duplicate"], found["without"]
+    assert [group["shapes"] for group in groups] == [25, 75] and found["p"] < 0.01
+    assert sum(group["flagged"] for group in groups) == flagged and groups[0]["flagged"] >= 25
+    near = {row["id"]: row["nearest_training"] for row in result["training_shapes"]}
+    assert near["t24"] == 1e-6 and near["t25"] == 9.0
+    assert datacopying_test.main([*pair, "--train-neighbours", str(train)]) == 0
+    said = capsys.readouterr().out
+    assert "duplicates     25 training shapes with a near-duplicate: " in said
+    assert "; 1e-06 from another training shape" in said
+    assert datacopying_test.main([*pair, "--train-neighbours", pair[0]]) == 1
+    assert "has no neighbour among the training shapes" in capsys.readouterr().err
+    train.write_text(json.dumps({"t0": [{"model_id": "t0", "category_id": "", "distance": 0}]}))
+    assert datacopying_test.main([*pair, "--train-neighbours", str(train)]) == 1
+    assert "'t0' is its own neighbour (1 of 1 are)" in capsys.readouterr().err

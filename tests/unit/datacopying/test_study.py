@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from datacopying import study, study_text
+from datacopying import often, study, study_text
 from datacopying.excess import flag_rule
 
 RNG = np.random.default_rng(0)
@@ -114,8 +114,45 @@ def test_one_nna_equals_the_matrix(folder: Path) -> None:
 def test_text_shows_every_share(folder: Path) -> None:
     result = {"metrics": {"embeddings": study.of_metric("l2", SHARES, setting(folder))}}
     beside = [{"copies": s, "fd": 1.5, "kid": 0.25} for s in SHARES]
-    lines = study_text.text({**result, "quality": beside})
+    lines = study_text.text({**result, "quality": beside, "often": {}})
     rows = [line for line in lines if line.startswith("| embeddings")]
     assert [row.split("|")[2].strip() for row in rows] == ["0%", "10%", "50%"]
     assert all("| 1.5 | 0.25 |" in row for row in rows)
     assert any("300 training, 120 test, 110 held-out shapes, 60 copies" in line for line in lines)
+
+
+def test_how_often_is_told_from_an_even_chance(folder: Path) -> None:
+    """Thirty pairs of near-duplicates among 100 shapes, a copy of each shape, little moved."""
+    rng = np.random.default_rng(3)
+    train = rng.normal(size=(100, 6))
+    train[30:60] = train[:30] + 1e-3
+    copies = train + rng.normal(scale=1e-5, size=train.shape)
+    made = folder / "often"
+    (made / "copies").mkdir(parents=True)
+    names = [f"train{i}" for i in range(100)]
+    for side, rows in {**SETS, "copies": copies}.items():
+        write(made / f"{side}.l2.json", (side, rows), (names, train), 1)
+    write(made / "train.l2.json", ("", train), (names, train), 5)
+    write(made / "among.l2.json", ("copies", copies[:1]), (["x"], train[:1]), 1)
+    entries = [{"id": f"copies{i}", "copied_from": f"train{i}"} for i in range(100)]
+    (made / "copies" / "shapes.json").write_text(json.dumps({"shapes": entries}))
+
+    even, twins = often.of_metric("l2", study.Setting(made, 20, 0.02, 0, 0))
+    small = [sum(f["p"] < 0.05 for f in row["found"]) for row in (even, twins)]
+    assert small[0] <= 4 and small[1] >= 12
+    for row, extra in ((even, 0), (twins, 1)):
+        totals = {g: [sum(s[g]["flagged"] for s in row[key]) for key in ("planted", "found")]
+                  for g in study_text.GROUPS}  # fmt: skip
+        assert sum(planted for planted, _ in totals.values()) == 20 * 100
+        # honest shapes may be flagged as well
+        assert all(planted <= found < planted + 20 * 8 for planted, found in totals.values())
+        chance = {s["id"]: 1 + extra * s["near_duplicates"] for s in row["shapes"]}
+        paired = {s["id"] for s in row["shapes"] if s["near_duplicates"]}
+        assert paired >= set(names[:60])
+        want = sum(chance[name] for name in paired) / sum(chance.values())
+        assert totals["with_near_duplicate"][0] / 2000 == pytest.approx(want, abs=0.03)
+        assert min(row["correlation"]) > 0.9
+        assert sum(shape["planted"] for shape in row["shapes"]) == 100
+    lines = study_text.text({"metrics": {}, "quality": None, "often": {"l2": [even, twins]}})
+    assert lines[-2].startswith(f"| l2 | even | {len(paired)} / {100 - len(paired)} | ")
+    assert lines[-1].endswith(f"| {small[1]} of 20 |")

@@ -106,5 +106,7 @@ def test_floaters_go_and_the_rest_stays() -> None:
     assert 0 < len(mesh[1]) - len(faces) < 200
     assert np.linalg.norm(vertices, axis=1).max() < 0.85
     assert set(np.unique(faces)) == set(range(len(vertices)))
+    assert len(remove_floaters(mesh, 0)[1]) == len(mesh[1])
+    assert len(remove_floaters(mesh, 1)[1]) == len(faces)
     for kept, expected in zip(remove_floaters((vertices, faces)), (vertices, faces), strict=True):
         np.testing.assert_array_equal(kept, expected)

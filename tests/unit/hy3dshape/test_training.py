@@ -252,6 +252,9 @@ def test_more_processes_than_gpus(
         (("--set", "dataset=null"), "dataset: expected a section with target: and params:"),
         (("-nn", "2"), "--num_nodes 2: set MASTER_ADDR"),
         (("--deepspeed", "--output_dir", "{new}"), "--deepspeed: the package is missing"),
+        (("--fsdp", "--output_dir", "{new}"), "--fsdp: spreads weights over two processes or more"),
+        (("--fsdp", "--deepspeed"), "fsdp and deepspeed exclude each other"),
+        (("--fsdp", "--gradient_clip_algorithm", "value"), "under fsdp norm alone works"),
         (("-a", "--output_dir", "{new}"), "--amp_type 16 needs a GPU"),
         (("-lr", "1e38", "--output_dir", "{new}"), "the loss is nan; lower base_lr"),
     ],
@@ -263,15 +266,6 @@ def test_refused(
     words = [word.format(out=finished, new=tmp_path / "new") for word in flags]
     assert train(denoiser, finished, *words) == 1
     assert message in capsys.readouterr().err
-
-
-def test_sharded_weights_are_refused(
-    denoiser: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    assert train(denoiser, tmp_path) == 1
-    assert "FSDP: checkpoints cannot be written under it" in capsys.readouterr().err
 
 
 def test_free_settings_may_change(denoiser: Path, tmp_path: Path) -> None:

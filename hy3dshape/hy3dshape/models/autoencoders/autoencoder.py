@@ -141,11 +141,16 @@ class CustomShapeVAE(nn.Module):
         num_chunks: int = 50_000,
         decode: str = "band",
         level: float = 0.0,
+        min_piece: float = 0.005,
     ) -> list[Mesh]:
-        """A closed mesh of each latent, floaters removed; arguments as for `latents2grid`.
+        """A closed mesh of each latent; arguments as for `latents2grid`.
+
+        Args:
+            min_piece: pieces of a smaller share of the faces are removed, see `remove_floaters`.
 
         Raises:
             ValueError: a field has no inside or no outside.
         """
         grids = self.latents2grid(latents, bounds, resolution, num_chunks, decode, level)
-        return [remove_floaters(extract_surface(g.values.cpu().numpy(), g.bounds)) for g in grids]
+        found = (extract_surface(g.values.cpu().numpy(), g.bounds) for g in grids)
+        return [remove_floaters(mesh, min_piece) for mesh in found]
