@@ -190,3 +190,21 @@ def test_dry_run_counts_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["parameters"]["trained"] == sum(p.numel() for p in model.parameters())
     assert found["tokens"] == {"latents": 128, "points": 2048, "queries": 1024}
     assert found["gflop_per_evaluation"] > 0.1
+
+
+def test_refined_latents_lie_closer_and_stay_normalised(model: LocalAutoEncoder) -> None:
+    surface = on_sphere(2, 200)
+    latents = model.encode(surface)[0]
+    refined = model.refine(latents, surface, 30)
+
+    def off(z: Tensor) -> float:
+        return model.decode(z)(surface).abs().mean().item()
+
+    assert off(refined) < 0.9 * off(latents)
+    assert torch.equal(refined[..., :3], latents[..., :3])
+    assert refined[..., 3:].mean(dim=-1).abs().max() < 1e-5
+    alone = model.refine(latents[:1], surface[:1], 30)
+    torch.testing.assert_close(alone, refined[:1], atol=1e-3, rtol=0)
+    vecset = CustomShapeVAE(model_depth=1, model_dim=64, num_latents=4, latent_dim=4)
+    with pytest.raises(ValueError, match="refine: needs an autoencoder of architecture 'local'"):
+        vecset.encode(surface, refine=1)

@@ -66,7 +66,7 @@ class CustomShapeVAE(nn.Module):
             )
         elif architecture != "local":
             raise ValueError(
-                f"architecture {architecture!r}: expected 'vecset' or 'local', curved with the latter"
+                f"architecture {architecture!r}: expected 'vecset' or 'local', 'local' where curved"
             )
         elif (query_type, bottleneck) != ("point", "normalized"):
             raise ValueError("architecture 'local': query_type is point, bottleneck normalized")
@@ -94,9 +94,18 @@ class CustomShapeVAE(nn.Module):
         module = self.get_submodule(target_submodule)
         weights.load_strict(module, state, str(ckpt_path), tuple(new_prefixes))
 
-    def encode(self, surface: Tensor, num_latents: int | None = None) -> Tensor:
-        """Latents of clouds in the unit sphere, (b, n, 3) -> (b, m, c)."""
-        return self.autoencoder.encode(surface[..., :3], num_latents)[0]
+    def encode(self, surface: Tensor, num_latents: int | None = None, refine: int = 0) -> Tensor:
+        """Latents of clouds in the unit sphere, (b, n, 3) -> (b, m, c).
+
+        Args:
+            refine: steps of `LocalAutoEncoder.refine`; ValueError for another architecture.
+        """
+        latents = self.autoencoder.encode(surface[..., :3], num_latents)[0]
+        if refine == 0:
+            return latents
+        if not isinstance(self.autoencoder, LocalAutoEncoder):
+            raise ValueError("refine: needs an autoencoder of architecture 'local'")
+        return self.autoencoder.refine(latents, surface[..., :3], refine)
 
     def decode(self, latents: Tensor) -> Field | LocalField:
         """The signed distance fields of latents (b, m, c)."""

@@ -23,6 +23,7 @@ PATCH = 64  # a latent is made of this part of the surface points
 NEAREST = 4  # latents that make the field at a point
 RADIUS = 0.2  # in which patches and planes have numbers around 1
 HIDDEN = 64
+RATE = 0.02  # of `LocalAutoEncoder.refine`
 HEADS = 4  # weights of a latent, each for a share of HIDDEN
 
 
@@ -95,6 +96,27 @@ class LocalAutoEncoder(nn.Module):
         z = self.to_latents(x + self.encoder_ff(x))
         z = F.layer_norm(z, z.shape[-1:], eps=self.bottleneck_eps)
         return torch.cat([at * POSITION_SCALE, z], dim=-1), z.new_zeros(len(z))
+
+    def refine(self, latents: Tensor, surface: Tensor, steps: int) -> Tensor:
+        """Latents whose field is nearer to 0 at the cloud: so many steps of Adam on their features.
+
+        Positions stay, features stay normalised. A shape does not depend on others of its batch.
+        Source: latents fitted to the shape, DeepSDF, Park et al., CVPR 2019, arXiv:1901.05103.
+        """
+        at, features = latents[..., :3], latents[..., 3:].detach().clone().requires_grad_()
+        optimizer = torch.optim.Adam([features], RATE)
+
+        def current() -> Tensor:
+            z = F.layer_norm(features, features.shape[-1:], eps=self.bottleneck_eps)
+            return torch.cat([at, z], dim=-1)
+
+        with torch.enable_grad():
+            for step in range(steps):
+                optimizer.param_groups[0]["lr"] = RATE * (1 - step / steps)
+                distance = self.decode(current())(surface[:, step % 2 :: 2]).abs()
+                (features.grad,) = torch.autograd.grad(distance.mean(dim=1).sum(), [features])
+                optimizer.step()
+        return current().detach()
 
     def encoder(self) -> tuple[nn.Module, ...]:
         """The parts that latents depend on."""
