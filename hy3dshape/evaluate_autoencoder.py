@@ -28,7 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                         help="vectors a shape (default: the config's)")  # fmt: skip
     parser.add_argument("--surface-size", type=int, default=None,
                         help="points a shape (default: the config's)")  # fmt: skip
+    parser.add_argument("--refine", type=int, default=0, metavar="N",
+                        help="steps that fit latents to the points (default 0)")  # fmt: skip
     args = parser.parse_args(argv)
+    if args.refine < 0:
+        parser.error("--refine: 0 or more")
     cli.set_up_logging(args)
     from hy3dshape import reconstruction
     from hy3dshape.encoding import list_clouds, load_autoencoder, pick_device
@@ -37,12 +41,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     model, made_of = load_autoencoder(args.config, args.ckpt)
     model = model.to(pick_device(args.device))
     samples = dict(list(list_clouds(args.input).items())[: args.limit])
-    rows = reconstruction.measure_all(model, samples, args.num_latents, args.surface_size)
+    rows = reconstruction.measure_all(
+        model, samples, args.num_latents, args.surface_size, args.refine
+    )
     found = reconstruction.summary(rows)
     if args.output is not None:
         write_json(args.output, {**found, "shapes": rows})
         settings = {"num_latents": args.num_latents, "surface_size": args.surface_size,
-                    **made_of}  # fmt: skip
+                    "refine": args.refine, **made_of}  # fmt: skip
         write_run(args.output, settings, {"shapes": len(rows)}, packages=("torch",))
     told = ", ".join(f"{k} {v:.4f}" for k, v in found.items() if k != "n")
     print(json.dumps(found) if args.json else f"{told}  ({len(rows)} shapes)")

@@ -29,18 +29,21 @@ done
 
 samples=("dataset.params.dataset_folder=$output/sdf/train" "dataset.params.val_dataset_folder=$output/sdf/val"
   model.params.torch_compile=true)
+pretrained=model.params.first_stage_config.params.pretrained.ckpt_path
 train train_autoencoder.py Autoencoder/small autoencoder "${samples[@]}"
 python hy3dshape/export_model.py --ckpt "$output/autoencoder" --dtype fp32 --output "$output/autoencoder.safetensors"
 train train_autoencoder.py Autoencoder/small_finer finer "${samples[@]}" \
-  "model.params.first_stage_config.params.pretrained.ckpt_path=$output/autoencoder.safetensors"
+  "$pretrained=$output/autoencoder.safetensors"
 python hy3dshape/export_model.py --ckpt "$output/finer" --dtype fp32 --output "$output/finer.safetensors"
 mkdir -p "$weights"
 cp hy3dshape/weights/small/autoencoder.yaml "$weights"
 for name in decoder for_samples; do
   train train_autoencoder.py Autoencoder/small_$name $name "${samples[@]}" \
-    "model.params.first_stage_config.params.pretrained.ckpt_path=$output/finer.safetensors"
+    "$pretrained=$output/finer.safetensors"
 done
-python hy3dshape/export_model.py --ckpt "$output/decoder" --output "$weights/autoencoder.safetensors"
+python hy3dshape/export_model.py --ckpt "$output/decoder" --output "$output/decoder.safetensors"
+train train_autoencoder.py Autoencoder/small_curved curved "${samples[@]}" "$pretrained=$output/decoder.safetensors"
+python hy3dshape/export_model.py --ckpt "$output/curved" --output "$weights/autoencoder.safetensors"
 python hy3dshape/export_model.py --ckpt "$output/for_samples" \
   --output "$weights/autoencoder_for_samples.safetensors"
 python hy3dshape/evaluate_autoencoder.py --input "$output/sdf/test" -c "$weights/autoencoder.yaml" \
@@ -57,5 +60,5 @@ train main.py quickstart text "${data[@]}"
 python hy3dshape/export_model.py --ckpt "$output/text" --output "$weights/model.safetensors"
 train main.py quickstart_class class "${data[@]}" "model.params.ckpt_path=$weights/model.safetensors"
 python hy3dshape/export_model.py --ckpt "$output/class" --output "$weights/class.safetensors"
-python hy3dshape/plot_training.py --input "$output"/{autoencoder,finer,decoder,for_samples,text,class} \
+python hy3dshape/plot_training.py --input "$output"/{autoencoder,finer,decoder,curved,for_samples,text,class} \
   --output "$weights/training.png"

@@ -22,6 +22,7 @@ def measure_all(
     samples: Mapping[str, Path],
     num_latents: int | None = None,
     surface_size: int | None = None,
+    refine: int = 0,
 ) -> list[Row]:
     """One row a shape, with a progress bar; see `measure`."""
     from tqdm import tqdm
@@ -32,18 +33,23 @@ def measure_all(
         arrays = read_raw(path)
         if len(arrays["surface_points"]) < size:
             raise ValueError(f"{path}: surface_points: fewer than {size}")
-        rows.append({"id": uid, **measure(model, arrays, num_latents, size)})
+        rows.append({"id": uid, **measure(model, arrays, num_latents, size, refine)})
     return rows
 
 
 @torch.no_grad()
 def measure(
-    model: CustomShapeVAE, arrays: Mapping[str, Floats], num_latents: int | None, size: int
+    model: CustomShapeVAE,
+    arrays: Mapping[str, Floats],
+    num_latents: int | None,
+    size: int,
+    refine: int = 0,
 ) -> dict[str, float]:
     """IoU of the insides at the volume points, mean absolute errors of the distance.
 
     Args:
         arrays: of `read_raw`; the first `size` surface points are encoded.
+        refine: steps that the latents are refined.
 
     Returns:
         `iou` in [0, 1], 1 if no point is inside either; `near_error` at the near points and
@@ -51,7 +57,7 @@ def measure(
     """
     device = next(model.parameters()).device
     surface = torch.from_numpy(arrays["surface_points"])
-    field = model.decode(model.encode(surface[None, :size].to(device), num_latents))
+    field = model.decode(model.encode(surface[None, :size].to(device), num_latents, refine))
 
     def at(points: torch.Tensor) -> torch.Tensor:
         return torch.cat([field(p[None].to(device))[0].cpu() for p in points.split(CHUNK)])

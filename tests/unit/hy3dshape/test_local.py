@@ -49,6 +49,26 @@ def test_latents_are_farthest_points_and_normalised_features(model: LocalAutoEnc
     assert torch.equal(model.encode(surface, 7)[0], latents[:, :7])
 
 
+def test_curved_planes_are_even_at_first_and_then_quadrics(model: LocalAutoEncoder) -> None:
+    curved = LocalAutoEncoder(1, 32, 16, 8, head_dim=16, curved=True)
+    assert curved.load_state_dict(model.state_dict(), strict=False).missing_keys == [
+        "to_curves.weight", "to_curves.bias"
+    ]  # fmt: skip
+    latents, points = model.encode(on_sphere(2, 200))[0], torch.randn(2, 30, 3)
+    assert torch.equal(curved.decode(latents)(points), model.decode(latents)(points))
+    assert curved.to_curves is not None
+    torch.nn.init.normal_(curved.to_curves.weight)
+    seen = curved.decode(latents[:1, :1])  # one latent: its HEADS weights do not count
+    with torch.no_grad():
+        curved.together.weight.zero_()
+        for linear in (curved.each, curved.together, curved.to_outputs):
+            linear.bias.fill_(100 if linear is curved.each else 0)  # no rectifier at work
+    line = torch.linspace(0, 0.3, 5)[:, None] * torch.tensor([1.0, -2.0, 0.5])
+    values = seen((seen.at + line)[:1])[0].double()
+    third = values.diff().diff().diff()
+    assert third.abs().max() < 1e-3 * values.diff().diff().abs().max()
+
+
 def test_a_latent_sees_its_surroundings_alone_and_not_their_order(model: LocalAutoEncoder) -> None:
     surface = on_sphere(1, 200)
     latents = model.encode(surface)[0]
@@ -170,3 +190,21 @@ def test_dry_run_counts_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["parameters"]["trained"] == sum(p.numel() for p in model.parameters())
     assert found["tokens"] == {"latents": 128, "points": 2048, "queries": 1024}
     assert found["gflop_per_evaluation"] > 0.1
+
+
+def test_refined_latents_lie_closer_and_stay_normalised(model: LocalAutoEncoder) -> None:
+    surface = on_sphere(2, 200)
+    latents = model.encode(surface)[0]
+    refined = model.refine(latents, surface, 30)
+
+    def off(z: Tensor) -> float:
+        return model.decode(z)(surface).abs().mean().item()
+
+    assert off(refined) < 0.9 * off(latents)
+    assert torch.equal(refined[..., :3], latents[..., :3])
+    assert refined[..., 3:].mean(dim=-1).abs().max() < 1e-5
+    alone = model.refine(latents[:1], surface[:1], 30)
+    torch.testing.assert_close(alone, refined[:1], atol=1e-3, rtol=0)
+    vecset = CustomShapeVAE(model_depth=1, model_dim=64, num_latents=4, latent_dim=4)
+    with pytest.raises(ValueError, match="refine: needs an autoencoder of architecture 'local'"):
+        vecset.encode(surface, refine=1)

@@ -27,7 +27,9 @@ class CustomShapeVAE(nn.Module):
         surface_extractor: `mc`, marching cubes.
         architecture: `vecset`, or `local`, a `LocalAutoEncoder` (point queries, normalised).
         pretrained: `ckpt_path` (file or folder), optionally `ckpt_key`, `strip_prefixes`,
-            `drop_prefixes` (keys left out) and `target_submodule`; loaded strictly.
+            `drop_prefixes` (keys left out), `new_prefixes` (may be missing) and
+            `target_submodule`; loaded strictly.
+        curved: of a `LocalAutoEncoder`.
 
     Raises:
         ValueError: an argument or the checkpoint does not fit.
@@ -49,6 +51,7 @@ class CustomShapeVAE(nn.Module):
         bottleneck_eps: float = 1e-6,
         head_dim: int = 64,
         architecture: str = "vecset",
+        curved: bool = False,
     ) -> None:
         super().__init__()
         if surface_extractor != "mc":
@@ -57,16 +60,20 @@ class CustomShapeVAE(nn.Module):
         self.latent_shape = (num_latents, latent_dim)
         self.autoencoder: VecSetAutoEncoder | LocalAutoEncoder
         sizes = (model_depth, model_dim, num_latents, latent_dim)
-        if architecture == "vecset":
+        if architecture == "vecset" and not curved:
             self.autoencoder = VecSetAutoEncoder(
                 *sizes, query_type, bottleneck, norm_eps, bottleneck_eps, head_dim
             )
         elif architecture != "local":
-            raise ValueError(f"architecture {architecture!r}: expected 'vecset' or 'local'")
+            raise ValueError(
+                f"architecture {architecture!r}: expected 'vecset' or 'local', 'local' where curved"
+            )
         elif (query_type, bottleneck) != ("point", "normalized"):
             raise ValueError("architecture 'local': query_type is point, bottleneck normalized")
         else:
-            self.autoencoder = LocalAutoEncoder(*sizes, norm_eps, bottleneck_eps, head_dim)
+            self.autoencoder = LocalAutoEncoder(
+                *sizes, norm_eps, bottleneck_eps, head_dim, curved=curved
+            )
         if pretrained is not None:
             self._load(**pretrained)
 
@@ -76,6 +83,7 @@ class CustomShapeVAE(nn.Module):
         ckpt_key: str | None = None,
         strip_prefixes: tuple[str, ...] = ("module.",),
         drop_prefixes: tuple[str, ...] = (),
+        new_prefixes: tuple[str, ...] = (),
         target_submodule: str = "autoencoder",
     ) -> None:
         state = weights.strip_prefixes(weights.read_state(ckpt_path, ckpt_key), strip_prefixes)
@@ -83,11 +91,21 @@ class CustomShapeVAE(nn.Module):
         inner = f"{target_submodule}."
         if state and all(k.startswith(inner) for k in state):
             state = {k.removeprefix(inner): v for k, v in state.items()}
-        weights.load_strict(self.get_submodule(target_submodule), state, str(ckpt_path))
+        module = self.get_submodule(target_submodule)
+        weights.load_strict(module, state, str(ckpt_path), tuple(new_prefixes))
 
-    def encode(self, surface: Tensor, num_latents: int | None = None) -> Tensor:
-        """Latents of clouds in the unit sphere, (b, n, 3) -> (b, m, c)."""
-        return self.autoencoder.encode(surface[..., :3], num_latents)[0]
+    def encode(self, surface: Tensor, num_latents: int | None = None, refine: int = 0) -> Tensor:
+        """Latents of clouds in the unit sphere, (b, n, 3) -> (b, m, c).
+
+        Args:
+            refine: steps of `LocalAutoEncoder.refine`; ValueError for another architecture.
+        """
+        latents = self.autoencoder.encode(surface[..., :3], num_latents)[0]
+        if refine == 0:
+            return latents
+        if not isinstance(self.autoencoder, LocalAutoEncoder):
+            raise ValueError("refine: needs an autoencoder of architecture 'local'")
+        return self.autoencoder.refine(latents, surface[..., :3], refine)
 
     def decode(self, latents: Tensor) -> Field | LocalField:
         """The signed distance fields of latents (b, m, c)."""

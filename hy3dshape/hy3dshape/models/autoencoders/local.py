@@ -23,6 +23,7 @@ PATCH = 64  # a latent is made of this part of the surface points
 NEAREST = 4  # latents that make the field at a point
 RADIUS = 0.2  # in which patches and planes have numbers around 1
 HIDDEN = 64
+RATE = 0.02  # of `LocalAutoEncoder.refine`
 HEADS = 4  # weights of a latent, each for a share of HIDDEN
 
 
@@ -37,6 +38,7 @@ class LocalAutoEncoder(nn.Module):
         norm_eps, bottleneck_eps: of the norms.
         head_dim: width of an attention head.
         planes: planes of a latent.
+        curved: whether the planes may bend, as quadrics; all are even at first.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class LocalAutoEncoder(nn.Module):
         bottleneck_eps: float = 1e-6,
         head_dim: int = 64,
         planes: int = 32,
+        curved: bool = False,
     ) -> None:
         super().__init__()
         if latent_dim < 5:
@@ -64,12 +67,14 @@ class LocalAutoEncoder(nn.Module):
         self.layers = nn.ModuleList(Block(dim, head_dim, norm_eps) for _ in range(depth))
         self.norm = nn.LayerNorm(dim, eps=norm_eps)
         self.to_planes = nn.Linear(dim, 4 * (planes + HEADS))
+        self.to_curves = nn.Linear(dim, 6 * (planes + HEADS)) if curved else None
         self.sharpness = nn.Parameter(torch.tensor(8 / RADIUS**2).log())
         self.each = nn.Linear(planes, HIDDEN)
         self.together = nn.Linear(HIDDEN, HIDDEN)
         self.to_outputs = nn.Linear(HIDDEN, 1)
-        nn.init.zeros_(self.to_outputs.weight)
-        nn.init.zeros_(self.to_outputs.bias)
+        for linear in filter(None, (self.to_outputs, self.to_curves)):
+            nn.init.zeros_(linear.weight)
+            nn.init.zeros_(linear.bias)
 
     def encode(self, surface: Tensor, num_latents: int | None = None) -> tuple[Tensor, Tensor]:
         """Latents (b, m, c) of clouds (b, n, 3), and a loss of 0 (b).
@@ -92,6 +97,27 @@ class LocalAutoEncoder(nn.Module):
         z = F.layer_norm(z, z.shape[-1:], eps=self.bottleneck_eps)
         return torch.cat([at * POSITION_SCALE, z], dim=-1), z.new_zeros(len(z))
 
+    def refine(self, latents: Tensor, surface: Tensor, steps: int) -> Tensor:
+        """Latents whose field is nearer to 0 at the cloud: so many steps of Adam on their features.
+
+        Positions stay, features stay normalised. A shape does not depend on others of its batch.
+        Source: latents fitted to the shape, DeepSDF, Park et al., CVPR 2019, arXiv:1901.05103.
+        """
+        at, features = latents[..., :3], latents[..., 3:].detach().clone().requires_grad_()
+        optimizer = torch.optim.Adam([features], RATE)
+
+        def current() -> Tensor:
+            z = F.layer_norm(features, features.shape[-1:], eps=self.bottleneck_eps)
+            return torch.cat([at, z], dim=-1)
+
+        with torch.enable_grad():
+            for step in range(steps):
+                optimizer.param_groups[0]["lr"] = RATE * (1 - step / steps)
+                distance = self.decode(current())(surface[:, step % 2 :: 2]).abs()
+                (features.grad,) = torch.autograd.grad(distance.mean(dim=1).sum(), [features])
+                optimizer.step()
+        return current().detach()
+
     def encoder(self) -> tuple[nn.Module, ...]:
         """The parts that latents depend on."""
         return (
@@ -106,14 +132,17 @@ class LocalAutoEncoder(nn.Module):
         for block in self.layers:
             x = block(x)
         x = self.norm(x)
-        return LocalField(self, at, self.to_planes(x))
+        planes = self.to_planes(x)
+        if self.to_curves is not None:
+            planes = torch.cat([planes, self.to_curves(x)], dim=-1)
+        return LocalField(self, at, planes)
 
 
 class LocalField:
     """Signed distance of a batch of shapes, negative inside: (b, q, 3) -> (b, q).
 
-    Holds the positions (b, m, 3) of the latents and their planes (b, m, 4 p), the first HEADS of
-    which weigh a latent against its neighbours.
+    Holds the positions (b, m, 3) of the latents and their planes (b, m, 4 p) or quadrics
+    (b, m, 10 p), the first HEADS of which weigh a latent against its neighbours.
     """
 
     def __init__(self, model: LocalAutoEncoder, at: Tensor, planes: Tensor) -> None:
@@ -125,8 +154,12 @@ class LocalField:
             rows = torch.cdist(points, self.at).topk(min(NEAREST, m), largest=False).indices
             rows = rows + m * torch.arange(len(rows), device=rows.device)[:, None, None]
         offset = points[:, :, None] - F.embedding(rows, self.at.flatten(0, 1))  # (b, q, k, 3)
-        constant, *normal = F.embedding(rows, self.planes.flatten(0, 1)).chunk(4, dim=-1)
-        for coordinate, slope in zip((offset / RADIUS).split(1, dim=-1), normal, strict=True):
+        at = offset / RADIUS
+        if self.model.to_curves is not None:
+            at = torch.cat([at, at.square(), at * at.roll(1, dims=-1)], dim=-1)
+        found = F.embedding(rows, self.planes.flatten(0, 1))
+        constant, *slopes = found.chunk(1 + at.shape[-1], dim=-1)
+        for coordinate, slope in zip(at.split(1, dim=-1), slopes, strict=True):
             constant = constant + coordinate * slope  # (b, q, k, p)
         weight, value = constant[..., :HEADS], constant[..., HEADS:]
         nearness = self.model.sharpness.exp() * offset.square().sum(dim=-1, keepdim=True)
