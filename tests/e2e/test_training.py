@@ -78,7 +78,8 @@ def test_spread_training_goes_on_and_is_that_of_one_process(engine: str, tmp_pat
     path = tiny.denoiser(tmp_path, ema_config={"ema_decay": 0.9})
     place = "hy3dshape.utils.trainings.mesh_log_callback.ConditionalMeshLogger"
     meshes = f"{{target: {place}, params: {{step_frequency: 2, octree_depth: 3}}}}"
-    engines = {"spread": ("-ng", 2, engine), "one": ("-u", 2)}
+    device = "cpu" if engine == "--fsdp" else "auto"  # where Accelerate takes DeepSpeed
+    engines = {"spread": ("-ng", 2, engine, "--device", device), "one": ("-u", 2)}
     for name, how in engines.items():
         for steps in (3, 6):
             words = flags(path, tmp_path / name, *how, "-st", steps, "--ckpt_path", "auto")
