@@ -66,7 +66,7 @@ def surface_cells(values: Tensor) -> Tensor:
 @torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("-c", "--config", type=Path, default=SMALL / "autoencoder.yaml")
+    parser.add_argument("-c", "--config", type=Path, default=SMALL / "autoencoder_for_samples.yaml")
     parser.add_argument("--ckpt", type=Path, help="its weights (default: as for encode_latents.py)")
     parser.add_argument("--meshes", type=Path, help="folder (default: made by make_shapes.py)")
     parser.add_argument("--shapes", type=int, default=3, help="how many (default 3)")

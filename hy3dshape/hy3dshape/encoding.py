@@ -65,7 +65,7 @@ def load_autoencoder(path: Path, ckpt: Path | None) -> tuple[CustomShapeVAE, dic
     Args:
         path: YAML with `model.params.first_stage_config`.
         ckpt: its weights, those of VecSetX or a checkpoint of this tool; None: `pretrained` of
-            the configuration, or `autoencoder.safetensors` beside it.
+            the configuration (a path from here or beside it), or `autoencoder.safetensors` there.
 
     Raises:
         ValueError: there is no autoencoder, no weights, or they do not fit.
@@ -76,8 +76,9 @@ def load_autoencoder(path: Path, ckpt: Path | None) -> tuple[CustomShapeVAE, dic
         node = node.get(key) if isinstance(node, dict) else None
     if node is None:
         raise ValueError(f"{path}: no {where}; expected the configuration of an autoencoder")
-    beside = path.parent / AUTOENCODER_FILE
-    if ckpt is None and not node.get("params", {}).get("pretrained") and beside.is_file():
+    named = (node.get("params", {}).get("pretrained") or {}).get("ckpt_path")
+    beside = path.parent / (named or AUTOENCODER_FILE)
+    if ckpt is None and beside.exists() and not (named and Path(named).exists()):
         ckpt = beside
     if ckpt is not None:
         node["params"].pop("pretrained", None)

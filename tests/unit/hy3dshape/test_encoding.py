@@ -93,6 +93,17 @@ def test_yaw_copies_are_encoded_clouds_turned_about_the_up_axis(
     np.testing.assert_allclose(quarter, [0, 1, 0], atol=1e-6)
 
 
+def test_weights_beside_the_configuration_need_no_flag(
+    autoencoder: list[str], samples: Path, tmp_path: Path
+) -> None:
+    node = {"model": {"params": {"first_stage_config": {"params": {"pretrained": {
+        "ckpt_path": "ae.pt"}}}}}, "base": "ae.yaml"}  # fmt: skip
+    (tmp_path / "named.yaml").write_text(yaml.safe_dump(node))
+    assert _encode(samples, tmp_path / "a", *autoencoder) == 0
+    assert _encode(samples, tmp_path / "b", "--config", str(tmp_path / "named.yaml")) == 0
+    assert torch.equal(_read(tmp_path / "a/a.pt"), _read(tmp_path / "b/a.pt"))
+
+
 @pytest.mark.parametrize("up", ["y", "z"])
 def test_turns_are_rotations(up: str) -> None:
     for turns in (Turns("yaw", 5, up), Turns("free", 5, up, seed=3)):
