@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import os
+import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from accelerate import Accelerator, PartialState
@@ -111,6 +113,18 @@ def prepare(
     return model, prepared
 
 
+def leave(accelerator: Accelerator) -> None:
+    """End the process group.
+
+    Its thread needs the interpreter to drop the last exchange, and a group that is destroyed before
+    it has done so waits for it forever (gloo of torch 2.13): so it gets a second.
+    """
+    accelerator.wait_for_everyone()
+    if accelerator.num_processes > 1:
+        time.sleep(1)
+    accelerator.end_training()
+
+
 def is_sharded(accelerator: Accelerator) -> bool:
     """Whether the engine spreads the optimizer's state over the processes."""
     return accelerator.distributed_type in (DistributedType.DEEPSPEED, DistributedType.FSDP)
@@ -121,13 +135,21 @@ def whole(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {k: v.full_tensor() if isinstance(v, DTensor) else v for k, v in state.items()}
 
 
-@contextlib.contextmanager
-def gathered(model: nn.Module) -> Iterator[None]:
-    """Inside, each process has all weights of a model under FSDP and may use it without the others.
+def gathering(
+    accelerator: Accelerator, model: nn.Module
+) -> Callable[[], contextlib.AbstractContextManager[None]]:
+    """Contexts in which each process has all weights and may use the model without the others.
 
-    To be entered by all processes; what is written to the weights is lost. Other models stay as
-    they are.
+    To be entered by all processes. Under FSDP what is written to the weights is lost; otherwise
+    they have no effect.
     """
+    if accelerator.distributed_type is not DistributedType.FSDP:
+        return contextlib.nullcontext
+    return functools.partial(_gathered, model)
+
+
+@contextlib.contextmanager
+def _gathered(model: nn.Module) -> Iterator[None]:
     units = [module for module in model.modules() if isinstance(module, FSDPModule)]
     for unit in units:
         unit.set_reshard_after_forward(False, recurse=False)

@@ -146,6 +146,7 @@ def _launch(argv: list[str], options: Training) -> int:
 def _train(tree: Mapping[str, Any], options: Training, seed: int) -> int:
     import torch
 
+    from .engine import leave
     from .training import Trainer
 
     torch.manual_seed(options.seed)
@@ -170,5 +171,5 @@ def _train(tree: Mapping[str, Any], options: Training, seed: int) -> int:
         print(
             json.dumps({"step": trainer.step, "callback_errors": trainer.callback_errors, **last})
         )
-    trainer.accelerator.end_training()
+    leave(trainer.accelerator)
     return cli.SOME_FAILED if trainer.callback_errors else cli.OK

@@ -21,7 +21,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from . import checkpoints
-from .engine import gathered, is_sharded, make_accelerator, prepare, whole
+from .engine import gathering, is_sharded, make_accelerator, prepare, whole
 from .pipelines import evaluating
 from .run_log import RATE, STEP_TIME, Logs, Stats, Window, note_best, require_monitor
 from .training_options import Training
@@ -114,6 +114,7 @@ class Trainer:
         self._peaks = [group["lr"] for group in optimizer.param_groups]
         self.step, shards = self._restore(optimizer)
         self.model, self.optimizer = prepare(self.accelerator, task, optimizer)
+        self.gathered = gathering(self.accelerator, self.model)
         if shards is not None:
             self.accelerator.load_state(str(shards))
         self.stats = Stats(self.out, self.step) if self.accelerator.is_main_process else None
@@ -145,7 +146,7 @@ class Trainer:
         factor = self.task.lr_factor(options.steps)
         if self.step == 0:
             first = list(itertools.islice(batches, options.update_every))
-            with gathered(self.model):
+            with self.gathered():
                 self.task.begin([self._to_device(b) for b in first], self._mean)
             batches = itertools.chain(first, batches)
         window = Window()
@@ -183,7 +184,7 @@ class Trainer:
             for name, value in {"total_loss": loss, **logs}.items():
                 share = value.detach().float() / self.options.update_every
                 total[name] = total[name] + share if name in total else share
-        with gathered(self.model):
+        with self.gathered():
             self.task.after_step()
         return total
 
@@ -200,7 +201,7 @@ class Trainer:
         """Mean logs over the first `limit_val_batches` batches of validation, {} without any."""
         sums = Window()
         numbers = range(self.rank, self.options.limit_val_batches, self.world)
-        with evaluating(self._module), gathered(self.model), self.task.ema_scope():
+        with evaluating(self._module), self.gathered(), self.task.ema_scope():
             for number, batch in zip(
                 numbers, self.data.val_batches(self.rank, self.world), strict=False
             ):
@@ -237,7 +238,7 @@ class Trainer:
         """Call the callbacks on the first process; their errors are counted, training goes on."""
         if not self.callbacks:
             return
-        with gathered(self.model), evaluating(self._module):
+        with self.gathered(), evaluating(self._module):
             for callback in self.callbacks if self.accelerator.is_main_process else ():
                 try:
                     callback(self, self.step)

@@ -6,6 +6,7 @@ import argparse
 import copy
 import logging
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -216,6 +217,10 @@ def _finish(run: Run) -> dict[str, float]:
         packages = ("numpy", "torch", "accelerate", "diffusers")
         write_run(run.options.output, run.settings, counts, packages=packages, figures=last)
     run.engine.wait_for_everyone()
+    if run.engine.num_processes > 1:
+        # gloo's thread needs the interpreter to drop the last exchange; a group that is destroyed
+        # before waits for it forever (torch 2.13)
+        time.sleep(1)
     run.engine.end_training()
     return last if run.engine.is_main_process else {}
 
