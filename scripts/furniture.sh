@@ -5,11 +5,8 @@
 set -euo pipefail
 output=$(realpath -m -- "${1:-"$(dirname "$0")/../runs/furniture"}")
 shift || true
-source=()
-for word in "$@"; do
-  if [ -e "$word" ]; then source+=("$(realpath -- "$word")"); else source+=("$word"); fi
-done
 . "$(dirname "$0")/setup.sh"
+mapfile -t source < <(absolute "$@")
 workers=$(nproc)
 all=$output/all
 

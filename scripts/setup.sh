@@ -18,6 +18,11 @@ wanted=$(sha256sum requirements.txt)
 stamp="${VIRTUAL_ENV:-$CONDA_PREFIX}/requirements.sha256"
 if [ "$wanted" != "$(cat "$stamp" 2>/dev/null)" ]; then
   echo "setup: installing requirements.txt" >&2
-  python -m pip install --quiet --disable-pip-version-check -r requirements.txt >&2 || exit 1
+  python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.txt >&2 || exit 1
   echo "$wanted" >"$stamp"
 fi
+
+# Its words, those that are files where the script was called from as absolute paths.
+absolute() {
+  (cd "$OLDPWD" && for word in "$@"; do [ ! -e "$word" ] || word=$(realpath -- "$word"); printf '%s\n' "$word"; done)
+}

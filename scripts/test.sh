@@ -4,6 +4,8 @@ set -euo pipefail
 . "$(dirname "$0")/setup.sh"
 ruff check .
 ruff format --check --quiet .
-mypy
+mypy &
+types=$!
 export OMP_NUM_THREADS=1
-python -m pytest -n 2 --dist loadfile "$@"
+python -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@" # the long files, of e2e, first
+wait $types

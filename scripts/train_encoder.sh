@@ -7,12 +7,13 @@ set -euo pipefail
 output=$(realpath -m -- "${1:-"$(dirname "$0")/../runs/encoder"}")
 shift || true
 . "$(dirname "$0")/setup.sh"
+mapfile -t source < <(absolute "$@")
 workers=$(nproc)
 export OMP_NUM_THREADS=1
 
 python data_curation/make_shapes.py --output "$output/shapes" --count 6000 --seed 7 --workers "$workers" \
   || [ $? -eq 3 ] # one shape is refused
-python data_curation/fetch_furniture.py --output "$output/furniture" "$@"
+python data_curation/fetch_furniture.py --output "$output/furniture" "${source[@]}"
 python data_curation/split_dataset.py --input "$output/shapes" --ratios 0.94,0.01,0.05 --output "$output/split/made"
 python data_curation/split_dataset.py --input "$output/furniture" --ratios 0.85,0,0.15 \
   --output "$output/split/furniture"

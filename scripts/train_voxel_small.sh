@@ -6,11 +6,8 @@
 set -euo pipefail
 output=$(realpath -m -- "${1:-"$(dirname "$0")/../runs/voxel_small"}")
 shift || true
-source=()
-for word in "$@"; do
-  if [ -e "$word" ]; then source+=("$(realpath -- "$word")"); else source+=("$word"); fi
-done
 . "$(dirname "$0")/setup.sh"
+mapfile -t source < <(absolute "$@")
 workers=$(nproc)
 weights=$output/weights
 words=(chair=chair,armchair table=table,desk sofa=sofa,couch bed=bed lamp=lamp)

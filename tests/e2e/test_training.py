@@ -13,7 +13,8 @@ import pytest
 from accelerate.utils import is_deepspeed_available
 from e2e.running import run, start
 from unit.hy3dshape import tiny_training as tiny
-from unit.hy3dshape.tiny_training import numbers, same, weights
+from unit.hy3dshape.tiny_training import fresh_engine as fresh_engine
+from unit.hy3dshape.tiny_training import numbers, same, train, weights
 
 MAKERS = {"main.py": tiny.denoiser, "train_autoencoder.py": tiny.autoencoder}
 
@@ -60,8 +61,7 @@ def test_two_processes_are_one_with_two_micro_batches(script: str, tmp_path: Pat
     path = MAKERS[script](tmp_path)
     two = run(script, *flags(path, tmp_path / "two", "-ng", 2, "-q"))
     assert two.code == 0, two.err
-    one = run(script, *flags(path, tmp_path / "one", "-u", 2, "-q"))
-    assert one.code == 0, one.err
+    assert train(path, tmp_path / "one", "-u", 2) == 0
     for name in ("train/total_loss", "val/total_loss"):
         a, b = numbers(tmp_path / "two", name), numbers(tmp_path / "one", name)
         assert a == pytest.approx(b, rel=1e-4) and len(a) in (2, 6)
@@ -71,26 +71,28 @@ def test_two_processes_are_one_with_two_micro_batches(script: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("engine", ["--fsdp", "--deepspeed", "--deepspeed2"])
-def test_spread_training_goes_on_and_is_that_of_one_process(engine: str, tmp_path: Path) -> None:
+def test_spread_training_goes_on_and_is_that_of_one_process(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """With averaged weights, a callback that samples on the first process, and a stop."""
     if "deepspeed" in engine and not is_deepspeed_available():
         pytest.skip("deepspeed is not installed (see hy3dshape/README.md)")
+    monkeypatch.delenv("ACCELERATE_USE_CPU")  # where Accelerate does not take DeepSpeed
     path = tiny.denoiser(tmp_path, ema_config={"ema_decay": 0.9})
     place = "hy3dshape.utils.trainings.mesh_log_callback.ConditionalMeshLogger"
-    meshes = f"{{target: {place}, params: {{step_frequency: 2, octree_depth: 3}}}}"
-    device = "cpu" if engine == "--fsdp" else "auto"  # where Accelerate takes DeepSpeed
-    engines = {"spread": ("-ng", 2, engine, "--device", device), "one": ("-u", 2)}
-    for name, how in engines.items():
-        for steps in (3, 6):
-            words = flags(path, tmp_path / name, *how, "-st", steps, "--ckpt_path", "auto")
-            ended = run("main.py", *words, "--set", f"callbacks.m={meshes}")
-            assert ended.code == 0, ended.err
+    meshes = f"callbacks.m={{target: {place}, params: {{step_frequency: 2, octree_depth: 3}}}}"
+    more = ("--ckpt_path", "auto", "--set", meshes)
+    device = "cpu" if engine == "--fsdp" else "auto"
+    for steps in (3, 6):
+        words = flags(path, tmp_path / "spread", "-ng", 2, engine, "--device", device, "-st", steps)
+        ended = run("main.py", *words, *more)
+        assert ended.code == 0, ended.err
+    assert train(path, tmp_path / "one", "-u", 2, *more) == 0
     for log in ("train/total_loss", "val/total_loss"):
-        a, b = (numbers(tmp_path / name, log) for name in engines)
+        a, b = (numbers(tmp_path / name, log) for name in ("spread", "one"))
         assert a == pytest.approx(b, rel=1e-4) and len(a) in (2, 6)
-    found, expected = (weights(tmp_path / name, 6) for name in engines)
+    found, expected = (weights(tmp_path / name, 6) for name in ("spread", "one"))
     assert found.keys() == expected.keys() and any("model_ema" in key for key in found)
     assert max(float((found[k] - expected[k]).abs().max()) for k in expected) < 2e-3
-    other = flags(path, tmp_path / "spread", *engines["one"], "-st", 9, "--ckpt_path", "auto")
-    refused = run("main.py", *other, "--set", f"callbacks.m={meshes}")
-    assert refused.code == 1 and "go on with the engine that wrote it" in refused.err
+    assert train(path, tmp_path / "spread", "-u", 2, "-st", 9, *more) == 1
+    assert "go on with the engine that wrote it" in capsys.readouterr().err

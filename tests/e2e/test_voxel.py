@@ -110,7 +110,7 @@ def test_a_stopped_training_goes_on_to_the_same_bytes(
     script: str, work: Path, tmp_path: Path
 ) -> None:
     parts, whole = tmp_path / "parts", tmp_path / "whole"
-    epochs = ("--num_epochs", 30)
+    epochs = ("--num_epochs", 12)
     flags = [*trainer(work, script, parts), *epochs]
     stop_twice(script, flags, lambda: lines(parts / "stats.jsonl"))
     made = did(script, *flags)
@@ -121,7 +121,7 @@ def test_a_stopped_training_goes_on_to_the_same_bytes(
 
 def test_a_stopped_sampling_goes_on_to_the_same_bytes(work: Path, tmp_path: Path) -> None:
     parts, whole = tmp_path / "parts", tmp_path / "whole"
-    more = ("--num_samples", 30, "--batch_size", 2)
+    more = ("--num_samples", 20, "--batch_size", 2)
     flags = [*sampler(work, parts), *more]
     stop_twice("sampling_n.py", flags, lambda: lines(parts / ".chair.journal"))
     assert not (parts / "chair.npy").exists()
@@ -147,18 +147,17 @@ def in_two(script: str, *flags: object) -> subprocess.CompletedProcess[str]:
                           text=True, timeout=300)  # fmt: skip
 
 
-@pytest.mark.parametrize("script", ["autoencoder.py", "train_n.py"])
-def test_two_processes_are_one_run(script: str, work: Path, tmp_path: Path) -> None:
+def test_two_processes_are_one_run(work: Path, tmp_path: Path) -> None:
     """Twelve shapes in batches of four are two steps an epoch; they are gone on with in two."""
-    flags = [*trainer(work, script, tmp_path), "--num_epochs", 4]
-    ended = in_two(f"voxel_ldm/{script}", *flags)
+    flags = [*trainer(work, "train_n.py", tmp_path), "--num_epochs", 4]
+    ended = in_two("voxel_ldm/train_n.py", *flags)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.count("\n") == 1 and ended.stdout.startswith("loss = ")
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["counts"]["steps"] == 8 and record["settings"]["processes"] == 2
     steps = [json.loads(s)["step"] for s in (tmp_path / "stats.jsonl").read_text().splitlines()]
     assert steps == [2, 2, 4, 4, 6, 6, 8, 8]  # training and validation
-    refused = run(script, *flags)
+    refused = run("train_n.py", *flags)
     assert refused.code == 1 and "processes: there 2, here 1" in refused.err
 
 

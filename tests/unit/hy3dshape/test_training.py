@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
-from accelerate.state import AcceleratorState, GradientState
 from unit.hy3dshape import tiny_training as tiny
-from unit.hy3dshape.tiny_training import numbers, same, weights
+from unit.hy3dshape.tiny_training import fresh_engine as fresh_engine
+from unit.hy3dshape.tiny_training import numbers, same, train, weights
 
 import main as entry
 from hy3dshape import checkpoints, config
@@ -20,18 +20,6 @@ from hy3dshape.training import Trainer, leaves
 
 Made = Callable[..., Path]
 MAKERS = {"denoiser": tiny.denoiser, "autoencoder": tiny.autoencoder}
-
-
-@pytest.fixture(autouse=True)
-def fresh_engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Accelerate keeps one state a process, and --device cpu is told to it by this variable."""
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-    AcceleratorState._reset_state(True)
-    GradientState._reset_state()
 
 
 @pytest.fixture(scope="module", params=list(MAKERS))
@@ -43,13 +31,6 @@ def either(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="module")
 def denoiser(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.denoiser(tmp_path_factory.mktemp("denoiser"))
-
-
-def train(path: Path, out: Path, *flags: object) -> int:
-    AcceleratorState._reset_state(True)
-    GradientState._reset_state()
-    words = ["-c", path, "--output_dir", out, "--device", "cpu", "-q", *flags]
-    return entry.main([str(word) for word in words])
 
 
 def interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,17 +1,21 @@
-"""Folders with tiny training sets, and configurations of tiny models to train on them."""
+"""Folders with tiny training sets, configurations of tiny models, and their training."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 import yaml
+from accelerate.state import AcceleratorState, GradientState
 from safetensors.torch import load_file
 from torch import Tensor
+
+import main as entry
 
 MODELS = "hy3dshape.models."
 TOKENS, CHANNELS = 6, 4
@@ -124,3 +128,23 @@ def numbers(out: Path, name: str = "train/total_loss") -> dict[int, float]:
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     """Whether two states are equal bit for bit."""
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.fixture(autouse=True)
+def fresh_engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Accelerate keeps one state a process, and --device cpu is told to it by this variable."""
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+    AcceleratorState._reset_state(True)
+    GradientState._reset_state()
+
+
+def train(path: Path, out: Path, *flags: object) -> int:
+    """main.py in this process, which needs `fresh_engine`; its exit code."""
+    AcceleratorState._reset_state(True)
+    GradientState._reset_state()
+    words = ["-c", path, "--output_dir", out, "--device", "cpu", "-q", *flags]
+    return entry.main([str(word) for word in words])
