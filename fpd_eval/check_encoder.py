@@ -1,8 +1,8 @@
 """Does the Frechet distance of an encoder rise as shapes get worse? For encoders of point clouds.
 
 One half of the shapes is the reference. The clouds of the other half get noise, lose a part of
-their surface, or lose categories, more at each step. Prints the distances; exit code 1 when one
-of the three does not rise at every step.
+their surface, or lose categories, more at each step. Prints the distances, each a mean over twenty
+draws of the halves or categories; exit code 1 when one of the three does not rise at every step.
 
   check_encoder.py --input test.json --encoder pointnet --output check.json
 """
@@ -48,27 +48,26 @@ def check(args: Any) -> tuple[dict[str, Any], list[Path]]:
     import numpy as np
 
     from fpd_eval import disturb
-    from fpd_eval.frechet import frechet
 
     encoder, items, points = _prepare(args)
     clouds = _clouds(encoder, items, args)
     categories = [item.category for item in items]
-    first, second = disturb.halves(categories)
     embed = _embedder(encoder, clouds, points, args.seed)
-    reference = embed(first, lambda cloud, rng: cloud[:points])
+    clean = embed(lambda cloud, rng: cloud[:points])
 
     def distances(levels: Sequence[float], change: Callable[..., Any]) -> list[float]:
-        made = (embed(second, lambda cloud, rng, v=v: change(cloud, v, rng)) for v in levels)
-        return [frechet(reference.astype(float), rows.astype(float)).distance for rows in made]
+        made = (embed(lambda cloud, rng, v=v: change(cloud, v, rng)) for v in levels)
+        return [disturb.half_distance(clean, rows, categories, args.seed) for rows in made]
 
-    clean = embed(second, lambda cloud, rng: cloud[:points])
+    first, second = disturb.halves(categories, np.random.default_rng(args.seed))
     left = [categories[i] for i in second]
     found = {
         "noise": (disturb.NOISE, distances(
             disturb.NOISE, lambda cloud, v, rng: disturb.add_noise(cloud[:points], v, rng))),
         "parts": (disturb.PARTS, distances(
             disturb.PARTS, lambda cloud, v, rng: disturb.cut_part(cloud, v, points, rng))),
-        "modes": (disturb.MODES, disturb.mode_distances(reference, clean, left, args.seed)),
+        "modes": (disturb.MODES, disturb.mode_distances(
+            clean[first], clean[second], left, args.seed)),
     }  # fmt: skip
     table = {
         name: {"levels": list(levels), "fd": fd, "rises": bool(np.all(np.diff(fd) > 0))}
@@ -109,19 +108,19 @@ def _clouds(encoder: Any, items: list[Any], args: Any) -> list[Any]:
 
 
 def _embedder(encoder: Any, clouds: list[Any], points: int, seed: int) -> Callable[..., Any]:
-    """A function from indices and a change of a cloud to their embeddings (n, d)."""
+    """A function from a change of a cloud to the embeddings (n, d) of all."""
     import numpy as np
 
     from fpd_eval.embedders.clouds import to_unit
 
     center = encoder.settings.get("center", "mean")
 
-    def embed(which: Any, change: Callable[..., Any]) -> Any:
+    def embed(change: Callable[..., Any]) -> Any:
         rows = []
-        for i in which:
-            cloud = change(clouds[i]["points"], np.random.default_rng([seed, int(i)]))
+        for i, whole in enumerate(clouds):
+            cloud = change(whole["points"], np.random.default_rng([seed, i]))
             row = {"points": to_unit(cloud.astype(np.float64), center),
-                   "colors": clouds[i]["colors"][:points]}  # fmt: skip
+                   "colors": whole["colors"][:points]}  # fmt: skip
             made = encoder.then([row])[0]
             if isinstance(made, str):
                 raise ValueError(f"shape {i}: {made}")

@@ -14,7 +14,7 @@ Rows = NDArray[np.float32]
 NOISE = (0.0, 0.01, 0.02, 0.04, 0.08)  # standard deviation, radii
 PARTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # share of the surface removed
 MODES = (0.0, 0.25, 0.5, 0.75)  # share of the categories dropped
-DRAWS = 20  # of categories and shapes, averaged
+DRAWS = 20  # of halves, or of categories and shapes, averaged
 
 
 def add_noise(points: Rows, level: float, rng: np.random.Generator) -> Rows:
@@ -36,10 +36,25 @@ def cut_part(points: Rows, share: float, count: int, rng: np.random.Generator) -
     return left[:count]
 
 
-def halves(categories: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices of two halves of a set, with nearly equal numbers of every category."""
-    order = np.argsort(np.array(categories), kind="stable")
+def halves(
+    categories: Sequence[str], rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices of two random halves of a set, with nearly equal numbers of every category."""
+    drawn = rng.permutation(len(categories))
+    order = drawn[np.argsort(np.array(categories)[drawn], kind="stable")]
     return np.sort(order[::2]), np.sort(order[1::2])
+
+
+def half_distance(clean: Rows, worse: Rows, categories: Sequence[str], seed: int) -> float:
+    """Mean Frechet distance between one half of the shapes and the other half made worse.
+
+    The two halves of one draw differ by more than fine noise does; over draws this cancels.
+    """
+    total = 0.0
+    for draw in range(DRAWS):
+        first, second = halves(categories, np.random.default_rng([seed, draw]))
+        total += frechet(clean[first].astype(float), worse[second].astype(float)).distance
+    return total / DRAWS
 
 
 def mode_distances(

@@ -44,11 +44,13 @@ def make_accelerator(
         find_unused_parameters=find_unused_parameters,
         broadcast_buffers=False,  # they are the same on every process
     )
-    sharding = _fsdp(options)
+    sharding, plugin = _fsdp(options), _deepspeed(options, batch_size)
+    if plugin is not None and not torch.cuda.is_available():
+        PartialState(cpu=True, timeout=PATIENCE)  # Accelerate would count one process
     made = Accelerator(
         mixed_precision=precision if options.use_amp else "no",
         gradient_accumulation_steps=options.update_every,
-        deepspeed_plugin=_deepspeed(options, batch_size),
+        deepspeed_plugin=plugin,
         fsdp_plugin=sharding,
         step_scheduler_with_optimizer=False,
         kwargs_handlers=[ddp, InitProcessGroupKwargs(timeout=PATIENCE)],

@@ -171,12 +171,29 @@ def test_noise_and_cuts() -> None:
         disturb.cut_part(points, 0.5, 2100, rng)
 
 
+def test_halves_are_random_and_hold_half_of_every_category() -> None:
+    categories = [str(i % 3) for i in range(30)]
+    draws = [disturb.halves(categories, np.random.default_rng(i)) for i in range(2)]
+    assert not np.array_equal(draws[0][0], draws[1][0])
+    for first, second in draws:
+        assert sorted([*first, *second]) == list(range(30))
+        assert np.ptp(np.unique(np.array(categories)[first], return_counts=True)[1]) <= 1
+
+
+def test_halves_that_differ_do_not_hide_a_small_change() -> None:
+    """A shift by a seventh of what tells the means of two halves apart, for any seed."""
+    rows = np.random.default_rng(0).normal(size=(200, 8)).astype(np.float32)
+    for seed in range(5):
+        found = [disturb.half_distance(rows, rows + v, ["a"] * 200, seed) for v in (0, 0.02, 0.04)]
+        assert found[0] < found[1] < found[2]
+
+
 def test_dropped_modes_raise_the_distance() -> None:
     rng = np.random.default_rng(0)
     categories = [str(i % 8) for i in range(400)]
     centres = rng.normal(size=(8, 4))
     rows = np.stack([centres[i % 8] + 0.1 * rng.normal(size=4) for i in range(400)])
-    first, second = disturb.halves(categories)
+    first, second = disturb.halves(categories, rng)
     left = [categories[i] for i in second]
     found = disturb.mode_distances(rows[first].astype("f4"), rows[second].astype("f4"), left, 0)
     assert np.all(np.diff(found) > 0)
