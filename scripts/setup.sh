@@ -18,6 +18,7 @@ wanted=$(sha256sum requirements.txt)
 stamp="${VIRTUAL_ENV:-$CONDA_PREFIX}/requirements.sha256"
 if [ "$wanted" != "$(cat "$stamp" 2>/dev/null)" ]; then
   echo "setup: installing requirements.txt" >&2
+  # Not compiled: Python does that itself for what is imported
   python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.txt >&2 || exit 1
   echo "$wanted" >"$stamp"
 fi

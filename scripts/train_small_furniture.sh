@@ -36,7 +36,8 @@ for part in train val test; do
 done
 
 both=$output/both # links, so that a furniture model is seen as often as four made shapes
-mkdir -p "$both"
+rm -rf -- "$both"
+mkdir "$both"
 cp -rlT "$small/sdf/train" "$both/made"
 for copy in 1 2 3 4; do cp -rlT "$output/sdf/train" "$both/$copy"; done
 train train_autoencoder.py Autoencoder/small_furniture autoencoder "dataset.params.dataset_folder=$both" \
