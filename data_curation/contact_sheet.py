@@ -40,6 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         with Image.open(path) as picture:
             sheet.paste(picture.convert("RGB").resize((args.size, args.size)), (x, y))
         name = path.parent.relative_to(args.input).as_posix()
+        if draw.textlength(name) > args.size:  # its end, which tells ids apart
+            cut = (k for k in range(len(name)) if draw.textlength("…" + name[k:]) <= args.size)
+            name = "…" + name[next(cut, len(name)) :]
         draw.text((x + args.size // 2, y + args.size), name, "black", anchor="ma")
     with files.replacing(args.output) as temporary:
         sheet.save(temporary, format="PNG")

@@ -57,6 +57,8 @@ train main.py quickstart_furniture denoiser "dataset.params.train_latent_folder=
   "dataset.params.val_csv_path=$output/val.csv" "dataset.params.test_csv_path=$output/test.csv" \
   "model.params.ckpt_path=$weights/model.safetensors"
 python hy3dshape/export_model.py --ckpt "$output/denoiser" --output "$weights/furniture.safetensors"
+python hy3dshape/plot_training.py --input "$output"/{autoencoder,denoiser} \
+  --output "$weights/training_furniture.png"
 python hy3dshape/inference.py -c hy3dshape/weights/small/config.yaml --ckpt "$weights/furniture.safetensors" \
   --autoencoder "$weights/autoencoder_for_samples.safetensors" --csv "$output/test.csv" --out_dir "$output/samples"
 bash scripts/evaluate.sh --generated "$output/samples" --train "$output/split/train.json" \

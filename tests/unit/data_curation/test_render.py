@@ -459,3 +459,15 @@ def test_contact_sheet(solids: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         picture = found[y : y + SIZE, x : x + SIZE]
         assert np.array_equal(picture, pixels(first))
         assert found[y + SIZE : y + SIZE + contact_sheet.CAPTION, x : x + SIZE].min() < 128
+
+
+def test_long_ids_stay_below_their_picture(solids: Path, tmp_path: Path) -> None:
+    assert render(solids, tmp_path / "views", "--limit", "1") == 0
+    (first,) = (tmp_path / "views").rglob("view_00.png")
+    long = "a_name_that_goes_on_" * 20
+    first.parent.rename(tmp_path / "views" / long[:250])
+    sheet = tmp_path / "sheet.png"
+    given = ["--input", str(tmp_path / "views"), "--output", str(sheet), "--columns", "3"]
+    assert contact_sheet.main(["-q", *given]) == 0
+    found = pixels(sheet)[128:]
+    assert found[:, :128].min() < 128 and found[:, 128:].min() == 255
