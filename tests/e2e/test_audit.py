@@ -91,7 +91,7 @@ def test_second_run_skips_what_is_done(shapes: Path, audit: tuple[Path, str]) ->
     before = {path: path.stat().st_mtime_ns for path in kept}
     assert len(before) >= 3 + 2 + 6
     subprocess.run(
-        _evaluate(shapes, audit[0]),
+        _evaluate(shapes, audit[0], "--encoder", "none"),
         env=_environment(shapes / "no"),
         check=True,
         capture_output=True,
