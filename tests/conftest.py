@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+# The same examples in every run; others with --hypothesis-profile default
+settings.register_profile("same", derandomize=True)
+settings.load_profile("same")
 GOLDEN = Path(__file__).parent / "golden"
 
 
