@@ -27,3 +27,11 @@ fi
 absolute() {
   (cd "$OLDPWD" && for word in "$@"; do [ ! -e "$word" ] || word=$(realpath -- "$word"); printf '%s\n' "$word"; done)
 }
+
+# A training of hy3dshape on two CPU processes, into a folder below $output; it goes on where it was.
+train() { # script, configuration, folder of the run, settings
+  local settings=()
+  for value in "${@:4}"; do settings+=(--set "$value"); done
+  python "hy3dshape/$1" -c "hy3dshape/configs/$2.yaml" --output_dir "$output/$3" --device cpu -ng 2 \
+    --ckpt_path auto "${settings[@]}"
+}

@@ -11,13 +11,6 @@ workers=$(nproc)
 weights=$output/weights
 export OMP_NUM_THREADS=1
 
-train() { # script, configuration, folder of the run, settings
-  local settings=()
-  for value in "${@:4}"; do settings+=(--set "$value"); done
-  python "hy3dshape/$1" -c "hy3dshape/configs/$2.yaml" --output_dir "$output/$3" --device cpu -ng 2 \
-    --ckpt_path auto "${settings[@]}"
-}
-
 python data_curation/make_shapes.py --output "$output/shapes" --count 6000 --seed 7 --workers "$workers" \
   || [ $? -eq 3 ] # one shape is refused
 python data_curation/split_dataset.py --input "$output/shapes" --ratios 0.94,0.01,0.05 --output "$output/split"

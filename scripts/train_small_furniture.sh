@@ -13,13 +13,6 @@ output=$small/furniture
 weights=$small/weights
 export OMP_NUM_THREADS=1
 
-train() { # script, configuration, folder of the run, settings
-  local settings=()
-  for value in "${@:4}"; do settings+=(--set "$value"); done
-  python "hy3dshape/$1" -c "hy3dshape/configs/$2.yaml" --output_dir "$output/$3" --device cpu -ng 2 \
-    --ckpt_path auto "${settings[@]}"
-}
-
 python data_curation/fetch_furniture.py --output "$output/all" "${source[@]}"
 python retrieval/extract_lfd.py --input "$output/all" --output "$output/all.lfd.npz" --workers "$workers"
 python retrieval/retrieve.py --query "$output/all.lfd.npz" --database "$output/all.lfd.npz" \

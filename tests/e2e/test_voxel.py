@@ -105,14 +105,17 @@ def stop_twice(script: str, flags: list[object], first: Callable[[], int]) -> No
         assert process.wait(60) == code
 
 
-def test_a_stopped_training_goes_on_to_the_same_bytes(work: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("script", ["autoencoder.py", "train_n.py"])
+def test_a_stopped_training_goes_on_to_the_same_bytes(
+    script: str, work: Path, tmp_path: Path
+) -> None:
     parts, whole = tmp_path / "parts", tmp_path / "whole"
     epochs = ("--num_epochs", 12)
-    flags = [*trainer(work, "train_n.py", parts), *epochs]
-    stop_twice("train_n.py", flags, lambda: lines(parts / "stats.jsonl"))
-    made = did("train_n.py", *flags)
-    assert made == did("train_n.py", *trainer(work, "train_n.py", whole), *epochs)
-    for name in (WEIGHTS[1], "stats.jsonl"):
+    flags = [*trainer(work, script, parts), *epochs]
+    stop_twice(script, flags, lambda: lines(parts / "stats.jsonl"))
+    made = did(script, *flags)
+    assert made == did(script, *trainer(work, script, whole), *epochs)
+    for name in (WEIGHTS[script == "train_n.py"], "stats.jsonl"):
         assert (parts / name).read_bytes() == (whole / name).read_bytes()
 
 
@@ -144,17 +147,18 @@ def in_two(script: str, *flags: object) -> subprocess.CompletedProcess[str]:
                           text=True, timeout=300)  # fmt: skip
 
 
-def test_two_processes_are_one_run(work: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("script", ["autoencoder.py", "train_n.py"])
+def test_two_processes_are_one_run(script: str, work: Path, tmp_path: Path) -> None:
     """Twelve shapes in batches of four are two steps an epoch; they are gone on with in two."""
-    flags = [*trainer(work, "train_n.py", tmp_path), "--num_epochs", 4]
-    ended = in_two("voxel_ldm/train_n.py", *flags)
+    flags = [*trainer(work, script, tmp_path), "--num_epochs", 4]
+    ended = in_two(f"voxel_ldm/{script}", *flags)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.count("\n") == 1 and ended.stdout.startswith("loss = ")
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["counts"]["steps"] == 8 and record["settings"]["processes"] == 2
     steps = [json.loads(s)["step"] for s in (tmp_path / "stats.jsonl").read_text().splitlines()]
     assert steps == [2, 2, 4, 4, 6, 6, 8, 8]  # training and validation
-    refused = run("train_n.py", *flags)
+    refused = run(script, *flags)
     assert refused.code == 1 and "processes: there 2, here 1" in refused.err
 
 
